@@ -1,0 +1,1 @@
+"""Provision Django hosts, deploy to them, and partition their PostgreSQL tables."""

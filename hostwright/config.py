@@ -1,0 +1,439 @@
+"""The site model: one typed description of an application and how it runs on its hosts.
+
+It is the only place that knows a key, its type and its default. Ansible gets it through `plugins/filter/site_model.py`, the
+hosts through the contract that `hostwright.contract` derives from it, Fabric by import. `inventory/example` documents it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+
+from hostwright.errors import BadInput
+from hostwright.partition.spec import PartitionSpec
+
+GROUPS = ("web", "worker", "beat", "db", "broker")
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
+"""A site, process or timer: it becomes part of unit names, paths and user names."""
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$-]{0,62}$")]
+"""A database, database role, Redis or queue name."""
+
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Mode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
+Size = Annotated[str, StringConstraints(pattern=r"^[0-9]+[kmg]?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=1, le=86400)]
+Count = Annotated[int, Field(ge=1, le=256)]
+Module = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?$")]
+Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$")]
+
+
+def _relative(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if path.startswith("/") or ".." in parts or "\0" in path or "\n" in path:
+        raise ValueError("must be a path inside the release, without '..' or a leading '/'")
+    return path
+
+
+def _printable(value: str) -> str:
+    if "\0" in value or "\n" in value or "\r" in value:
+        raise ValueError("must be a single line without NUL")
+    return value
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or ".." in PurePosixPath(path).parts:
+        raise ValueError("must be an absolute path without '..'")
+    return _printable(path)
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+Line = Annotated[str, AfterValidator(_printable)]
+Command = Annotated[list[Line], Field(min_length=1)]
+"""A program and its arguments, never a shell line. `{venv}`, `{release}`, `{project}` and `{site}` stand for paths and the name."""
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Source(Model):
+    """Where the code comes from; exactly one of `git`, `path`, `pypi` and `archive`."""
+
+    git: Line | None = None
+    """A repository: a URL, or a path on the controller (`.` is the repository that holds the inventory)."""
+    ref: Line = "HEAD"
+    """The branch, tag or commit that is deployed unless `--ref` names another."""
+    path: Line | None = None
+    """A directory on the controller, deployed as it is."""
+    pypi: Line | None = None
+    """A project on the package index whose sdist is the source tree; needs `version`."""
+    version: Line | None = None
+    archive: Line | None = None
+    """A tar archive: a path on the controller or an https URL; needs `sha256`."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    subdir: RelativePath = "."
+    """The directory inside the source that becomes the release."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Source:
+        given = [kind for kind in ("git", "path", "pypi", "archive") if getattr(self, kind)]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of git, path, pypi, archive (has {', '.join(given) or 'none'})")
+        if self.pypi and not self.version:
+            raise ValueError("pypi needs version")
+        if self.archive and not self.sha256:
+            raise ValueError("archive needs sha256")
+        return self
+
+
+class Python(Model):
+    """The interpreter of the virtualenv."""
+
+    version: Annotated[str, StringConstraints(pattern=r"^3(\.[0-9]+)?$")] = "3"
+    """`3` is the distribution's own; `3.12` needs the package python3.12 to be installable."""
+    interpreter: AbsolutePath | None = None
+    """An interpreter that is on the hosts already; wins over `version`."""
+
+
+class Packages(Model):
+    """Distribution packages that the application needs."""
+
+    build: list[Package] = []
+    run: list[Package] = []
+
+
+class Dependencies(Model):
+    """Python packages, resolved together in one pip call."""
+
+    requirements: list[RelativePath] = ["requirements.txt"]
+    """Requirements files, relative to the release."""
+    constraints: list[RelativePath] = []
+    project: RelativePath | None = None
+    """A directory with a pyproject.toml or setup.py to install (`.` for the release itself)."""
+    extras: list[Identifier] = []
+    groups: list[Identifier] = []
+    """Dependency groups of `pyproject.toml` (needs pip 25.1 in the virtualenv)."""
+    packages: list[Line] = []
+    """Further requirement specifiers, such as `gunicorn==23.0.0`."""
+    require_hashes: bool = False
+
+
+class File(Model):
+    """A configuration file that the application reads, rendered by Ansible; it may hold secrets."""
+
+    path: RelativePath
+    """Relative to `/etc/hostwright/SITE/files`."""
+    content: SecretStr
+    mode: Mode = "0640"
+    link: RelativePath | None = None
+    """Where in each release a symbolic link to it is made."""
+
+
+class Hook(Model):
+    """A command that runs on a host at a stage of a deploy."""
+
+    name: Name
+    stage: Literal["build", "before_migrate", "after_migrate", "after_deploy"]
+    command: Command
+    once: bool = False
+    """On one host of the fleet only; otherwise on every host that has a release."""
+    timeout: Seconds = 300
+
+
+class Static(Model):
+    root: RelativePath | None = "static"
+    """Where `collectstatic` puts its files, relative to the release (STATIC_ROOT); null: no static files."""
+    url: Annotated[str, StringConstraints(pattern=r"^/[\w./-]*/$")] = "/static/"
+    collect: Command | None = ["collectstatic", "--noinput", "--verbosity=0"]
+    """Arguments of the manage command; null where the release carries its files already."""
+    env: EnvName | None = None
+    """An environment variable that is given the absolute path of `root`."""
+
+
+class Media(Model):
+    url: Annotated[str, StringConstraints(pattern=r"^/[\w./-]*/$")] = "/media/"
+    env: EnvName | None = None
+    """An environment variable that is given the absolute path, /srv/SITE/shared/media."""
+
+
+class Web(Model):
+    """gunicorn behind nginx."""
+
+    wsgi: Module | None = None
+    asgi: Module | None = None
+    workers: Count = 2
+    threads: Count = 4
+    timeout: Seconds = 30
+    args: list[Line] = []
+    """Further gunicorn arguments."""
+    domains: list[Line] = []
+    """Server names; none: the default server."""
+    port: Port = 80
+    tls: Literal["none", "self_signed", "files"] = "none"
+    tls_port: Port = 443
+    tls_certificate: AbsolutePath | None = None
+    """On the hosts, or made there from `tls_certificate_pem`."""
+    tls_key: AbsolutePath | None = None
+    tls_certificate_pem: str | None = None
+    tls_key_pem: SecretStr | None = None
+    redirect_to_tls: bool = True
+    hsts_seconds: Annotated[int, Field(ge=0)] = 0
+    upload_limit: Size = "10m"
+    rate_limit: Annotated[str, StringConstraints(pattern=r"^[0-9]+r/[sm]$")] | None = None
+    """Requests from one address, such as `20r/s`; null: no limit."""
+    rate_burst: Count = 40
+    locations: dict[Annotated[str, StringConstraints(pattern=r"^/[\w./-]*$")], AbsolutePath] = {}
+    """Further URL prefixes and the directories that they show."""
+    memory_deny_write_execute: bool = True
+    """Switch off for applications that make code at run time (cffi closures, JITs)."""
+
+    @model_validator(mode="after")
+    def _one_interface(self) -> Web:
+        if bool(self.wsgi) == bool(self.asgi):
+            raise ValueError("needs exactly one of wsgi, asgi")
+        if self.tls == "files" and not (self.tls_certificate and self.tls_key):
+            raise ValueError("tls: files needs tls_certificate and tls_key")
+        return self
+
+
+class Health(Model):
+    """What a standby slot is asked before it gets a request."""
+
+    path: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")] = "/"
+    host: Line | None = None
+    """The Host header; default: the first of `web.domains`, else localhost."""
+    scheme: Literal["http", "https"] = "http"
+    """Sent as X-Forwarded-Proto."""
+    headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")], Line] = {}
+    status: list[Annotated[int, Field(ge=100, le=599)]] = [200]
+    deadline: Seconds = 30
+    timeout: Seconds = 5
+    """For one request."""
+
+
+class Process(Model):
+    """A long-running process beside the web server, from a release."""
+
+    name: Name
+    command: Command
+    count: Count = 1
+    """On each of its hosts."""
+    group: Literal["web", "worker", "beat"] = "worker"
+    singleton: bool = False
+    """One in the fleet, on the first host of the group; the old one stops before the new one starts."""
+    stop_signal: Literal["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"] = "TERM"
+    stop_timeout: Seconds = 60
+    notify: bool = False
+    """It tells systemd when it is ready (sd_notify); otherwise it is taken as started once it stays up."""
+
+
+class Queue(Model):
+    """A Celery worker: the queues that it consumes, and how."""
+
+    name: Name = "default"
+    queues: list[Identifier] = ["celery"]
+    count: Count = 1
+    pool: Literal["prefork", "threads", "solo", "gevent", "eventlet"] = "prefork"
+    concurrency: Count = 2
+    max_tasks_per_child: Count | None = None
+    args: list[Line] = []
+    stop_timeout: Seconds = 300
+    """Longer than the longest task may take: a worker that is replaced finishes its tasks first."""
+
+
+class Celery(Model):
+    app: Module
+    workers: list[Queue] = [Queue()]
+    beat: bool = False
+    scheduler: Line | None = None
+    loglevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Timer(Model):
+    """A command on a schedule, from the current release, on one host."""
+
+    name: Name
+    command: Command
+    calendar: Line
+    """systemd's OnCalendar, such as `daily` or `*-*-* 03:15:00`."""
+    group: Literal["web", "worker", "beat"] = "beat"
+    timeout: Seconds = 3600
+
+
+class Database(Model):
+    name: Identifier
+    owner: Identifier | None = None
+    """Default: the site's name."""
+    password: SecretStr | None = None
+    """Needed where the application is on another host than the database."""
+    extensions: list[Identifier] = []
+
+
+class Redis(Model):
+    """Redis databases by use, so that one may be flushed without the others: name -> number."""
+
+    databases: dict[Identifier, Annotated[int, Field(ge=0, le=63)]] = {"broker": 0}
+    password: SecretStr | None = None
+    maxmemory: Size | None = None
+
+
+class Amqp(Model):
+    vhost: Annotated[str, StringConstraints(pattern=r"^[\w./-]+$")]
+    user: Identifier
+    password: SecretStr
+
+
+class Services(Model):
+    databases: list[Database] = []
+    postgresql_version: Annotated[str, StringConstraints(pattern=r"^(9\.[5-6]|[1-9][0-9])$")] | None = None
+    postgresql_settings: dict[Identifier, str | int | bool] = {}
+    redis: Redis | None = None
+    amqp: Amqp | None = None
+
+
+class Releases(Model):
+    keep: Count = 5
+    migrate: Literal["auto", "never"] = "auto"
+    lock_timeout: Seconds = 5
+    """PostgreSQL's lock_timeout while migrations run."""
+    migrate_timeout: Seconds = 1800
+    dump_before_migrate: bool = False
+    build_timeout: Seconds = 900
+    confirm_timeout: Seconds = 60
+    """A host that is not told to keep the new release in this time goes back to the old one."""
+    drain_timeout: Seconds = 30
+
+
+class Site(Model):
+    """One application. `inventory/example/group_vars/all/site.yml` shows every key."""
+
+    name: Name
+    source: Source
+    project_dir: RelativePath = "."
+    """The directory, inside the release, where commands run (that of manage.py)."""
+    python: Python = Python()
+    packages: Packages = Packages()
+    dependencies: Dependencies = Dependencies()
+    manage: Command = ["python", "manage.py"]
+    """How Django's management commands are called; `python` is the virtualenv's."""
+    web: Web | None = None
+    env: dict[EnvName, str] = {}
+    secrets: dict[EnvName, SecretStr] = {}
+    """Like `env`, but never shown."""
+    files: list[File] = []
+    hooks: list[Hook] = []
+    static: Static = Static()
+    media: Media | None = None
+    shared: dict[RelativePath, Line] = {}
+    """Directories that outlive a release: name below /srv/SITE/shared -> link inside the release ('' for no link)."""
+    processes: list[Process] = []
+    celery: Celery | None = None
+    timers: list[Timer] = []
+    services: Services = Services()
+    health: Health = Health()
+    releases: Releases = Releases()
+    partitions: list[PartitionSpec] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Site:
+        both = sorted(set(self.env) & set(self.secrets))
+        if both:
+            raise ValueError(f"in env and in secrets at once: {', '.join(both)}")
+        reserved = sorted(k for k in (*self.env, *self.secrets) if k.startswith("HOSTWRIGHT_"))
+        if reserved:
+            raise ValueError(f"names that begin with HOSTWRIGHT_ are set by the deploy itself: {', '.join(reserved)}")
+        for key, value in self.env.items():
+            if "\0" in value:
+                raise ValueError(f"env.{key} holds a NUL character, which no environment can")
+        for key, secret in self.secrets.items():
+            if "\0" in secret.get_secret_value():
+                raise ValueError(f"secrets.{key} holds a NUL character, which no environment can")
+        names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
+        if self.celery:
+            names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"two processes or timers would share a unit's name: {', '.join(twice)}")
+        for child in self.shared.values():
+            if child:
+                _relative(child)
+        return self
+
+    def database_owner(self, database: Database) -> str:
+        """The database role that owns `database`."""
+        return database.owner or self.name
+
+
+def load(data: Any, origin: str = "site") -> Site:
+    """The site model of `data` (a mapping, as YAML gives it).
+
+    Raises BadInput that names every wrong key by its path below `origin`, without its value, which may be a secret.
+    """
+    if not isinstance(data, dict):
+        raise BadInput(f"{origin}: must be a mapping of keys, not {type(data).__name__}", "See inventory/example.")
+    try:
+        return Site.model_validate(data)
+    except pydantic.ValidationError as error:
+        lines = [_explain(origin, problem) for problem in error.errors(include_url=False, include_input=False)]
+        raise BadInput("\n".join(lines), "inventory/example/group_vars/all/site.yml shows every key.") from None
+
+
+def shown(site: Site) -> dict[str, Any]:
+    """The resolved model as plain data, with secrets replaced by asterisks."""
+    return site.model_dump(mode="json")
+
+
+def revealed(site: Site) -> dict[str, Any]:
+    """The resolved model as plain data with secrets in the clear, for Ansible, which marks their use no_log."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return value
+
+    return {key: plain(value) for key, value in site.model_dump(mode="python").items()}
+
+
+def _explain(origin: str, problem: Any) -> str:
+    path = ".".join([origin, *(str(part) for part in problem["loc"])])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1]), _known_keys(problem["loc"]), n=1, cutoff=0.5)
+        return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
+    text = re.sub(r"^Value error, ", "", problem["msg"])
+    return f"{path}: {text[0].lower()}{text[1:]}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    """The keys that the model at the parent of `location` knows."""
+    schema = Site.model_json_schema()
+    node: Any = schema
+    for part in location[:-1]:
+        node = _deref(schema, node)
+        if isinstance(part, int):
+            node = node.get("items", {})
+        else:
+            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+    return list(_deref(schema, node).get("properties", {}))
+
+
+def _deref(schema: Any, node: Any) -> Any:
+    for option in node.get("anyOf", []):
+        if "$ref" in option or "properties" in option or "items" in option:
+            node = option
+            break
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return node

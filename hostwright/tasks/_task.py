@@ -1,0 +1,57 @@
+"""The `@task` of every module here: Fabric's, with errors shown as one message and an exit status."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import fabric
+from invoke.exceptions import Exit
+
+from hostwright.errors import HostwrightError
+
+
+def task(
+    function: Callable[..., Any] | None = None,
+    *,
+    help: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Any:
+    """Declare a Fabric task. `help` describes its options; the other arguments are Fabric's.
+
+    A `HostwrightError` ends the run with its message on standard error and its exit status; Ctrl-C ends it with 130.
+    """
+    if function is None:
+        return lambda f: task(f, help=help, **options)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except HostwrightError as error:
+            raise Exit(f"error: {error}", code=error.exit_status) from None
+        except KeyboardInterrupt:
+            raise Exit("interrupted", code=130) from None
+        except BrokenPipeError:
+            # The reader of our output went away, which is no failure of the task.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=0) from None
+
+    known: dict[str, str] = {name: text for name, text in COMMON_HELP.items() if name in parameters(function)}
+    return fabric.task(run, help={**known, **(help or {})}, **options)
+
+
+COMMON_HELP: Mapping[str, str] = {
+    "inventory": "inventory file or directory, as for ansible-playbook (default: ANSIBLE_INVENTORY, then ansible.cfg)",
+    "limit": "only these hosts or groups, as for ansible-playbook",
+    "json": "print events as JSON lines, for pipelines",
+    "yes": "do it without asking",
+}
+
+
+def parameters(function: Callable[..., Any]) -> Iterable[str]:
+    """The names of the options that `function` takes."""
+    return function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]

@@ -1,0 +1,42 @@
+"""Filters that give playbooks the validated site model and what follows from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    from hostwright import config, contract
+    from hostwright.errors import HostwrightError
+except ImportError as error:
+    raise AnsibleFilterError(
+        "the Python package hostwright is not importable by Ansible's interpreter: install it there, "
+        f"or run ansible-playbook from its virtualenv ({error})"
+    ) from error
+
+
+def _site(data: Any) -> config.Site:
+    try:
+        return config.load(data)
+    except HostwrightError as error:
+        raise AnsibleFilterError(str(error)) from None
+
+
+class FilterModule:
+    """`site | hostwright_site` and its companions; each takes the raw `site` variable."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "hostwright_site": lambda data: config.revealed(_site(data)),
+            "hostwright_contract": lambda data, groups, host: contract.contract(_site(data), groups, host),
+            "hostwright_environment_file": lambda data: contract.environment_file(contract.environment(_site(data))),
+            "hostwright_processes": lambda data, groups, host: [
+                {**p.model_dump(), "exec_start": contract.exec_start(p.command)}
+                for p in contract.processes_on(_site(data), groups, host)
+            ],
+            "hostwright_timers": lambda data, groups, host: [
+                {**t, "exec_start": contract.exec_start(t["command"])}
+                for t in contract.timers_on(_site(data), groups, host)
+            ],
+        }

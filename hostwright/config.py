@@ -1,7 +1,8 @@
 """The site model: one typed description of an application and how it runs on its hosts.
 
-It is the only place that knows a key, its type and its default. Ansible gets it through `plugins/filter/site_model.py`, the
-hosts through the contract that `hostwright.contract` derives from it, Fabric by import. `inventory/example` documents it.
+It is the only place that knows a key, its type and its default. Ansible gets it through
+`plugins/filter/site_model.py`, the hosts through the contract that `hostwright.contract` derives from it,
+Fabric by import. `inventory/example` documents it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 from hostwright.errors import BadInput
 from hostwright.partition.spec import PartitionSpec
@@ -58,7 +67,7 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 Line = Annotated[str, AfterValidator(_printable)]
 Command = Annotated[list[Line], Field(min_length=1)]
-"""A program and its arguments, never a shell line. `{venv}`, `{release}`, `{project}` and `{site}` stand for paths and the name."""
+"""A program and its arguments, never a shell line. `{venv}`, `{release}` and `{project}` stand for paths."""
 
 
 class Model(BaseModel):
@@ -87,7 +96,9 @@ class Source(Model):
     def _one_kind(self) -> Source:
         given = [kind for kind in ("git", "path", "pypi", "archive") if getattr(self, kind)]
         if len(given) != 1:
-            raise ValueError(f"needs exactly one of git, path, pypi, archive (has {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"needs exactly one of git, path, pypi, archive (has {', '.join(given) or 'none'})"
+            )
         if self.pypi and not self.version:
             raise ValueError("pypi needs version")
         if self.archive and not self.sha256:
@@ -334,7 +345,7 @@ class Site(Model):
     static: Static = Static()
     media: Media | None = None
     shared: dict[RelativePath, Line] = {}
-    """Directories that outlive a release: name below /srv/SITE/shared -> link inside the release ('' for no link)."""
+    """Directories that outlive a release: name below /srv/SITE/shared -> link in the release ('': none)."""
     processes: list[Process] = []
     celery: Celery | None = None
     timers: list[Timer] = []
@@ -350,7 +361,9 @@ class Site(Model):
             raise ValueError(f"in env and in secrets at once: {', '.join(both)}")
         reserved = sorted(k for k in (*self.env, *self.secrets) if k.startswith("HOSTWRIGHT_"))
         if reserved:
-            raise ValueError(f"names that begin with HOSTWRIGHT_ are set by the deploy itself: {', '.join(reserved)}")
+            raise ValueError(
+                f"names that begin with HOSTWRIGHT_ are set by the deploy itself: {', '.join(reserved)}"
+            )
         for key, value in self.env.items():
             if "\0" in value:
                 raise ValueError(f"env.{key} holds a NUL character, which no environment can")
@@ -359,7 +372,9 @@ class Site(Model):
                 raise ValueError(f"secrets.{key} holds a NUL character, which no environment can")
         names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
         if self.celery:
-            names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])
+            names += [f"worker-{w.name}" for w in self.celery.workers] + (
+                ["beat"] if self.celery.beat else []
+            )
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two processes or timers would share a unit's name: {', '.join(twice)}")
@@ -376,15 +391,22 @@ class Site(Model):
 def load(data: Any, origin: str = "site") -> Site:
     """The site model of `data` (a mapping, as YAML gives it).
 
-    Raises BadInput that names every wrong key by its path below `origin`, without its value, which may be a secret.
+    Raises BadInput that names every wrong key by its path below `origin`, without its value: that may be
+    a secret.
     """
     if not isinstance(data, dict):
-        raise BadInput(f"{origin}: must be a mapping of keys, not {type(data).__name__}", "See inventory/example.")
+        raise BadInput(
+            f"{origin}: must be a mapping of keys, not {type(data).__name__}", "See inventory/example."
+        )
     try:
         return Site.model_validate(data)
     except pydantic.ValidationError as error:
-        lines = [_explain(origin, problem) for problem in error.errors(include_url=False, include_input=False)]
-        raise BadInput("\n".join(lines), "inventory/example/group_vars/all/site.yml shows every key.") from None
+        lines = [
+            _explain(origin, problem) for problem in error.errors(include_url=False, include_input=False)
+        ]
+        raise BadInput(
+            "\n".join(lines), "inventory/example/group_vars/all/site.yml shows every key."
+        ) from None
 
 
 def shown(site: Site) -> dict[str, Any]:
@@ -393,7 +415,7 @@ def shown(site: Site) -> dict[str, Any]:
 
 
 def revealed(site: Site) -> dict[str, Any]:
-    """The resolved model as plain data with secrets in the clear, for Ansible, which marks their use no_log."""
+    """The resolved model as plain data, secrets in the clear, for Ansible, which marks their use no_log."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, SecretStr):
@@ -410,7 +432,9 @@ def revealed(site: Site) -> dict[str, Any]:
 def _explain(origin: str, problem: Any) -> str:
     path = ".".join([origin, *(str(part) for part in problem["loc"])])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1]), _known_keys(problem["loc"]), n=1, cutoff=0.5)
+        near = difflib.get_close_matches(
+            str(problem["loc"][-1]), _known_keys(problem["loc"]), n=1, cutoff=0.5
+        )
         return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
     text = re.sub(r"^Value error, ", "", problem["msg"])
     return f"{path}: {text[0].lower()}{text[1:]}"

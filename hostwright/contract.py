@@ -1,6 +1,7 @@
 """What a host is told about a site: pure functions from the site model and the fleet to plain data.
 
-The contract is the JSON file that the release engine obeys, /etc/hostwright/SITE/contract.json; it is made here and nowhere else.
+The contract is the JSON file that the release engine obeys, /etc/hostwright/SITE/contract.json; it is made
+here and nowhere else.
 """
 
 from __future__ import annotations
@@ -38,7 +39,14 @@ def processes(site: Site) -> list[Process]:
         celery = site.celery
         base = ["python", "-m", "celery", "-A", celery.app]
         for worker in celery.workers:
-            command = [*base, "worker", "-n", f"{site.name}-{worker.name}-{{instance}}@%h", "-Q", ",".join(worker.queues)]
+            command = [
+                *base,
+                "worker",
+                "-n",
+                f"{site.name}-{worker.name}-{{instance}}@%h",
+                "-Q",
+                ",".join(worker.queues),
+            ]
             command += ["-P", worker.pool, "-c", str(worker.concurrency), "-l", celery.loglevel]
             command += ["--without-gossip", "--without-mingle", "-I", "hostwright_ready"]
             if worker.max_tasks_per_child:
@@ -53,7 +61,15 @@ def processes(site: Site) -> list[Process]:
                 )
             )
         if celery.beat:
-            command = [*base, "beat", "-l", celery.loglevel, "--pidfile=", "-s", f"/srv/{site.name}/shared/beat/schedule"]
+            command = [
+                *base,
+                "beat",
+                "-l",
+                celery.loglevel,
+                "--pidfile=",
+                "-s",
+                f"/srv/{site.name}/shared/beat/schedule",
+            ]
             if celery.scheduler:
                 command += ["-S", celery.scheduler]
             found.append(Process(name="beat", command=command, group="beat", singleton=True, stop_timeout=30))
@@ -65,7 +81,8 @@ def processes_on(site: Site, groups: Groups, host: str) -> list[Process]:
     return [
         process
         for process in processes(site)
-        if host in groups.get(process.group, ()) and (not process.singleton or host == groups[process.group][0])
+        if host in groups.get(process.group, ())
+        and (not process.singleton or host == groups[process.group][0])
     ]
 
 
@@ -85,7 +102,8 @@ def environment(site: Site) -> dict[str, str]:
 def environment_file(values: Mapping[str, str]) -> str:
     """`values` as systemd's EnvironmentFile= reads them, whatever characters they hold.
 
-    Inside double quotes systemd takes back the backslash before `"`, `\\`, `$` and a backtick, and keeps line breaks.
+    Inside double quotes systemd takes back the backslash before `"`, `\\`, `$` and a backtick, and keeps
+    line breaks.
     """
     lines = []
     for key in sorted(values):
@@ -95,9 +113,10 @@ def environment_file(values: Mapping[str, str]) -> str:
 
 
 def exec_start(command: Sequence[str]) -> str:
-    """`command` as systemd's ExecStart= takes it: every argument stays one argument, nothing is expanded but our placeholders.
+    """`command` as systemd's ExecStart= takes it: every argument stays one, only our placeholders expand.
 
-    `{venv}`, `{release}`, `{project}`, `{instance}` and `{release_id}` become the variables that the engine sets for the unit.
+    `{venv}`, `{release}`, `{project}`, `{instance}` and `{release_id}` become the variables that the engine
+    sets for the unit.
     """
     return " ".join(_exec_argument(argument) for argument in command)
 
@@ -113,8 +132,12 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
     """What the engine on `host` obeys, as JSON-serializable data. It holds the application's secrets."""
     name = site.name
     links = [
-        {"path": file.link, "target": f"/etc/hostwright/{name}/files/{file.path}"} for file in site.files if file.link
-    ] + [{"path": link, "target": f"/srv/{name}/shared/{child}"} for child, link in site.shared.items() if link]
+        {"path": file.link, "target": f"/etc/hostwright/{name}/files/{file.path}"}
+        for file in site.files
+        if file.link
+    ] + [
+        {"path": link, "target": f"/srv/{name}/shared/{child}"} for child, link in site.shared.items() if link
+    ]
     health = site.health
     return {
         "version": VERSION,
@@ -151,7 +174,13 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
         if site.web and host in groups.get("web", ())
         else None,
         "processes": [
-            {"name": p.name, "count": p.count, "singleton": p.singleton, "stop_timeout": p.stop_timeout, "notify": p.notify}
+            {
+                "name": p.name,
+                "count": p.count,
+                "singleton": p.singleton,
+                "stop_timeout": p.stop_timeout,
+                "notify": p.notify,
+            }
             for p in processes_on(site, groups, host)
         ],
         "timers": [timer["name"] for timer in timers_on(site, groups, host)],

@@ -21,7 +21,7 @@ class HostwrightError(Exception):
 
 
 class BadInput(HostwrightError):
-    """What was asked for can't be right: a wrong key, an unknown host, a missing file. Nothing was changed."""
+    """What was asked for can't be right: a wrong key, an unknown host, a missing file. Nothing changed."""
 
     exit_status = 2
 

@@ -22,7 +22,8 @@ def task(
 ) -> Any:
     """Declare a Fabric task. `help` describes its options; the other arguments are Fabric's.
 
-    A `HostwrightError` ends the run with its message on standard error and its exit status; Ctrl-C ends it with 130.
+    A `HostwrightError` ends the run with its message on standard error and its exit status; Ctrl-C ends it
+    with 130.
     """
     if function is None:
         return lambda f: task(f, help=help, **options)
@@ -45,7 +46,7 @@ def task(
 
 
 COMMON_HELP: Mapping[str, str] = {
-    "inventory": "inventory file or directory, as for ansible-playbook (default: ANSIBLE_INVENTORY, then ansible.cfg)",
+    "inventory": "inventory, as for ansible-playbook (default: ANSIBLE_INVENTORY, then ansible.cfg)",
     "limit": "only these hosts or groups, as for ansible-playbook",
     "json": "print events as JSON lines, for pipelines",
     "yes": "do it without asking",
@@ -54,4 +55,6 @@ COMMON_HELP: Mapping[str, str] = {
 
 def parameters(function: Callable[..., Any]) -> Iterable[str]:
     """The names of the options that `function` takes."""
-    return function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
+    return function.__code__.co_varnames[
+        : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
+    ]

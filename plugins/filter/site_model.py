@@ -30,7 +30,9 @@ class FilterModule:
         return {
             "hostwright_site": lambda data: config.revealed(_site(data)),
             "hostwright_contract": lambda data, groups, host: contract.contract(_site(data), groups, host),
-            "hostwright_environment_file": lambda data: contract.environment_file(contract.environment(_site(data))),
+            "hostwright_environment_file": lambda data: contract.environment_file(
+                contract.environment(_site(data))
+            ),
             "hostwright_processes": lambda data, groups, host: [
                 {**p.model_dump(), "exec_start": contract.exec_start(p.command)}
                 for p in contract.processes_on(_site(data), groups, host)

@@ -1,0 +1,61 @@
+# Every target installs what it needs into .venv and says so. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test test-unit test-all lint docs lock bench-provision bench-deploy bench-partition clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+$(READY): requirements/dev.txt pyproject.toml
+	@echo "==> Python packages from requirements/dev.txt (hash-pinned) into .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: PYTHON=python3.11 make ..."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "the venv module is missing: apt-get install python3-venv"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python tools/link_checkout.py
+	@touch $@
+
+demo: $(READY) ## A throwaway host: provisioned, deployed to, partitioned, rolled back
+	@$(BIN)/python tools/demo.py
+
+demo-down: $(READY) ## Remove all that the demo made
+	@$(BIN)/python tools/demo.py --down
+
+test: $(READY) lint ## The tests: unit, PostgreSQL (oldest and newest), one host lifecycle
+	@$(BIN)/pytest tests
+
+test-unit: $(READY) ## Unit tests only; answers in seconds
+	@$(BIN)/pytest -q tests/unit
+
+test-all: $(READY) lint ## Every matrix: all PostgreSQL versions, all Debian releases
+	@HOSTWRIGHT_PG=all HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests
+
+lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
+	@$(BIN)/yamllint --strict . && $(BIN)/ansible-lint --offline -q
+
+docs: $(READY) ## Generate the reference pages from the specs
+	@$(BIN)/python tools/role_readmes.py && $(BIN)/python tools/site_reference.py
+
+lock: ## Renew the hash-pinned locks (needs uv)
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make lock' pyproject.toml -o requirements/runtime.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make lock' -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
+
+bench-provision: $(READY) ## First and second provision, beside a plain playbook
+	@$(BIN)/python bench/provision/bench_provision.py
+
+bench-deploy: $(READY) ## fab deploy beside Capistrano, pyinfra and a hand-written floor
+	@$(BIN)/python bench/deploy/bench_deploy.py
+
+bench-partition: $(READY) ## Partition strategies beside pg_partman and plain tables
+	@$(BIN)/python bench/partition/bench_partition.py
+
+clean: ## Remove caches and the virtualenv
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,99 @@
+"""What hosts are told: exact data from a site and a fleet."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from hostwright import config, contract
+
+GROUPS = {"web": ["web1", "web2"], "worker": ["jobs1", "web2"], "beat": ["jobs1"], "db": ["db1"]}
+SITE = config.load(
+    {
+        "name": "shop",
+        "source": {"git": "."},
+        "web": {"wsgi": "shop.wsgi", "domains": ["shop.example.com"]},
+        "celery": {"app": "shop", "beat": True, "workers": [{"name": "mail", "queues": ["mail", "bulk"]}]},
+        "processes": [{"name": "relay", "command": ["python", "relay.py"], "singleton": True}],
+        "timers": [{"name": "sweep", "command": ["python", "manage.py", "sweep"], "calendar": "daily"}],
+        "env": {"DEBUG": "0"},
+        "secrets": {"SECRET_KEY": "s3cret"},
+        "media": {"env": "MEDIA_ROOT"},
+        "shared": {"cache": "var/cache", "beat": ""},
+        "hooks": [
+            {"name": "assets", "stage": "build", "command": ["make"]},
+            {"name": "notify", "stage": "after_deploy", "command": ["true"], "once": True},
+        ],
+    }
+)
+
+
+def names(host: str) -> list[str]:
+    return [process.name for process in contract.processes_on(SITE, GROUPS, host)]
+
+
+def test_app_hosts_are_in_order_and_without_the_database() -> None:
+    assert contract.app_hosts(GROUPS) == ["web1", "web2", "jobs1"]
+
+
+def test_processes_go_to_the_hosts_of_their_group_and_singletons_to_the_first() -> None:
+    assert names("web1") == []
+    assert names("web2") == ["worker-mail"]
+    assert names("jobs1") == ["worker-mail", "beat", "relay"]
+
+
+def test_a_celery_worker_has_a_node_named_for_its_release() -> None:
+    worker = contract.processes(SITE)[0]
+    assert " ".join(worker.command) == (
+        "python -m celery -A shop worker -n shop-mail-{instance}@%h -Q mail,bulk -P prefork -c 2 -l INFO "
+        "--without-gossip --without-mingle -I hostwright_ready"
+    )
+
+
+def test_timers_run_on_one_host() -> None:
+    assert [timer["name"] for timer in contract.timers_on(SITE, GROUPS, "jobs1")] == ["sweep"]
+    assert contract.timers_on(SITE, GROUPS, "web1") == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("plain", '"plain"'),
+        ("two words", '"two words"'),
+        ("$HOME", '"$$HOME"'),
+        ("%h", '"%%h"'),
+        ('say "x"', r'"say \"x\""'),
+        ("back\\slash", r'"back\\slash"'),
+        ("{venv}/bin/x", '"${HOSTWRIGHT_VENV}/bin/x"'),
+        ("{unknown}", '"{unknown}"'),
+        ("; rm -rf /", '"; rm -rf /"'),
+    ],
+)
+def test_an_argument_stays_one_argument_for_systemd(argument: str, expected: str) -> None:
+    assert contract.exec_start([argument]) == expected
+
+
+def test_environment_file_quotes_what_systemd_unquotes() -> None:
+    assert contract.environment_file({"B": 'a"b\\c$d`e', "A": "line\nline"}) == (
+        'A="line\nline"\nB="a\\"b\\\\c\\$d\\`e"\n'
+    )
+
+
+def test_contract_of_a_web_host() -> None:
+    told = contract.contract(SITE, GROUPS, "web1")
+    assert json.loads(json.dumps(told)) == told
+    assert told["web"]["health"]["headers"] == {"Host": "shop.example.com", "X-Forwarded-Proto": "http"}
+    assert told["env"] == {"DEBUG": "0", "SECRET_KEY": "s3cret", "MEDIA_ROOT": "/srv/shop/shared/media"}
+    assert told["links"] == [{"path": "var/cache", "target": "/srv/shop/shared/cache"}]
+    assert told["processes"] == []
+    assert [hook["name"] for hook in told["hooks"]] == ["assets", "notify"]
+
+
+def test_contract_of_a_worker_host() -> None:
+    told: dict[str, Any] = contract.contract(SITE, GROUPS, "jobs1")
+    assert told["web"] is None
+    assert [process["name"] for process in told["processes"]] == ["worker-mail", "beat", "relay"]
+    assert told["timers"] == ["sweep"]
+    assert [hook["name"] for hook in told["hooks"]] == ["assets"]

@@ -139,6 +139,7 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
         {"path": link, "target": f"/srv/{name}/shared/{child}"} for child, link in site.shared.items() if link
     ]
     health = site.health
+    web = site.web if host in groups.get("web", ()) else None
     return {
         "version": VERSION,
         "site": name,
@@ -149,6 +150,8 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
         "project_dir": site.project_dir,
         "dependencies": site.dependencies.model_dump(),
         "manage": list(site.manage),
+        "modules": [*(["gunicorn"] if web else []), *(["celery"] if site.celery else [])],
+        "applications": [*([web.wsgi or web.asgi] if web else []), *([site.celery.app] if site.celery else [])],
         "env": environment(site),
         "links": links,
         "hooks": [
@@ -162,7 +165,7 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
             "health": {
                 "path": health.path,
                 "headers": {
-                    "Host": health.host or next(iter(site.web.domains), "localhost"),
+                    "Host": health.host or next(iter(web.domains), "localhost"),
                     "X-Forwarded-Proto": health.scheme,
                     **health.headers,
                 },
@@ -171,7 +174,7 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
                 "timeout": health.timeout,
             },
         }
-        if site.web and host in groups.get("web", ())
+        if web
         else None,
         "processes": [
             {

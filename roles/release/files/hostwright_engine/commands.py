@@ -1,0 +1,165 @@
+"""Running the application's commands as its own users: no terminal, a time limit, and nothing left behind."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+
+from . import contract
+from .errors import Failed
+
+TAIL = 15
+"""Lines of output that an error carries."""
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+class Running:
+    """A command under way; its output goes to `log`."""
+
+    def __init__(self, step, argv, user, cwd, env, log, timeout, stdin=None):
+        self.step = step
+        self.argv = argv
+        self.log = log
+        self.deadline = time.monotonic() + timeout
+        self.timeout = timeout
+        os.makedirs(os.path.dirname(log), exist_ok=True)
+        descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+        self._out = os.fdopen(descriptor, "r+b")
+        os.fchmod(descriptor, 0o640)
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                stdout=self._out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=become(user),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Failed("{}: {} can't be run: {}".format(step, argv[0], getattr(error, "strerror", error)), step=step) from None
+        if stdin is not None:
+            try:
+                self.process.stdin.write(stdin)
+                self.process.stdin.close()
+            except BrokenPipeError:
+                pass  # It ended early; its status and output say why.
+
+    def wait(self):
+        """Wait for the end; raises Failed with the last lines. Whatever it left running in its session is killed."""
+        while self.process.poll() is None:
+            if time.monotonic() > self.deadline:
+                self.kill()
+                self._fail("did not end within {} s".format(self.timeout))
+            time.sleep(0.01)
+        self.kill()
+        if self.process.returncode:
+            self._fail("failed with status {}".format(self.process.returncode))
+
+    def kill(self):
+        """End the command and everything in its session."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        self.process.wait()
+
+    def output(self):
+        """All that it printed, as text."""
+        self._out.seek(0)
+        return self._out.read().decode("utf-8", "replace")
+
+    def _fail(self, what):
+        tail = self.output().rstrip().splitlines()[-TAIL:]
+        raise Failed("{} {}".format(self.step, what), step=self.step, log=self.log, tail=tail)
+
+
+def run(*args, **kwargs):
+    """Run a command to its end, and return its output."""
+    running = Running(*args, **kwargs)
+    running.wait()
+    return running.output()
+
+
+def become(user):
+    """What a child does between fork and exec to be `user` and to stay it, whatever set-id program it starts."""
+    entry = contract.account(user)
+    groups = os.getgrouplist(user, entry.pw_gid)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def change():
+        os.setgroups(groups)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+        os.umask(0o022)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+    return change
+
+
+def environment(agreed, paths, release, venv, extra=None):
+    """The environment of the application's commands for `release`, all of it; nothing of root's is in it."""
+    release_dir = paths.release(release)
+    return dict(
+        {
+            "PATH": "{}/bin:{}".format(venv, PATH),
+            "HOME": paths.cache,
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            "VIRTUAL_ENV": venv,
+        },
+        **dict(
+            agreed["env"],
+            **dict(
+                {
+                    "HOSTWRIGHT_RELEASE": release,
+                    "HOSTWRIGHT_RELEASE_DIR": release_dir,
+                    "HOSTWRIGHT_PROJECT_DIR": project(agreed, release_dir),
+                    "HOSTWRIGHT_VENV": venv,
+                },
+                **(extra or {})
+            )
+        )
+    )
+
+
+def project(agreed, release_dir):
+    """The directory in which the application's commands run."""
+    return os.path.normpath(os.path.join(release_dir, agreed["project_dir"]))
+
+
+def expand(argv, env):
+    """`argv` with its placeholders filled in, and the program found in the virtualenv first."""
+    words = {
+        "{venv}": env["HOSTWRIGHT_VENV"],
+        "{release}": env["HOSTWRIGHT_RELEASE_DIR"],
+        "{project}": env["HOSTWRIGHT_PROJECT_DIR"],
+    }
+    filled = []
+    for argument in argv:
+        for word, value in words.items():
+            argument = argument.replace(word, value)
+        filled.append(argument)
+    return filled
+
+
+def kill_user(uid):
+    """End every process of `uid`, a user that exists for builds alone."""
+    for _ in range(100):
+        found = False
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    if os.stat("/proc/" + entry).st_uid == uid:
+                        os.kill(int(entry), signal.SIGKILL)
+                        found = True
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+        if not found:
+            return
+        time.sleep(0.02)
+    raise Failed("processes of the build user can't be ended")

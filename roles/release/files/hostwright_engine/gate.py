@@ -1,0 +1,297 @@
+"""What the deploy user may ask for: one JSON request on standard input, answered on standard output."""
+
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+
+from . import VERSION, commands, lock, releases, storage, units
+from .errors import BadRequest, Busy, Failed
+from .paths import release_name, venv_key
+
+REQUEST_LIMIT = 1 << 20
+"""Bytes of a request's line."""
+
+
+def say(event):
+    """Print one event."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def read_line(limit=REQUEST_LIMIT):
+    """The first line of standard input, byte by byte, so that the rest stays there for a command."""
+    line = bytearray()
+    while len(line) < limit:
+        byte = os.read(0, 1)
+        if not byte or byte == b"\n":
+            return bytes(line)
+        line += byte
+    raise BadRequest("the request is longer than {} bytes".format(limit))
+
+
+def serve(agreed, paths):
+    """Answer the request on standard input; returns the exit status."""
+    try:
+        request = json.loads(read_line().decode("utf-8"))
+        verb = request["verb"]
+        function = VERBS[verb]
+    except (ValueError, KeyError, TypeError):
+        raise BadRequest("standard input must begin with a JSON request; verbs: {}".format(", ".join(sorted(VERBS)))) from None
+    return function(agreed, paths, request)
+
+
+def _text(request, key, limit=200):
+    value = request.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > limit or any(ord(character) < 32 for character in value):
+        raise BadRequest("{} must be a line of text".format(key))
+    return value
+
+
+# --- reading
+
+
+def status(agreed, paths, request):
+    state = storage.State(paths.state)
+    site = agreed["site"]
+    names = []
+    for name in units.instances(paths):
+        names.append(name + ".service")
+    current = state["current"]
+    record = state["releases"].get(current["release"], {}) if current else {}
+    say(
+        {
+            "event": "status",
+            "engine": VERSION,
+            "site": site,
+            "host": agreed["host"],
+            "current": current,
+            "previous": state["previous"],
+            "transaction": state["transaction"],
+            "lock": lock.holder(paths.lock),
+            "units": units.show([name for name in names if "-timer-" not in name]),
+            "maintenance": os.path.exists(paths.maintenance),
+            "applied": record.get("applied", []),
+            "heads": record.get("heads", {}),
+        }
+    )
+    return 0
+
+
+def list_releases(agreed, paths, request):
+    state = storage.State(paths.state)
+    current = state["current"]["release"] if state["current"] else None
+    rows = []
+    for name, record in state["releases"].items():
+        row = {key: record.get(key) for key in ("created", "status", "ref", "commit", "owner", "applied", "heads")}
+        rows.append(dict(row, release=name, current=name == current, previous=name == state["previous"]))
+    say({"event": "releases", "releases": sorted(rows, key=lambda row: -(row["created"] or 0))})
+    return 0
+
+
+def wheelhouse(agreed, paths, request):
+    directory = paths.wheelhouse(venv_key(request.get("key")))
+    if not os.path.isdir(directory):
+        raise BadRequest("the wheelhouse {} is not on this host".format(request["key"]))
+    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:
+        for name in sorted(os.listdir(directory)):
+            if name.endswith(".whl"):
+                tar.add(os.path.join(directory, name), arcname=name)
+    return 0
+
+
+# --- transactions
+
+
+def begin(agreed, paths, request):
+    """Start a transaction in a unit of its own, then be the wire between it and the controller."""
+    if request.get("kind") not in ("deploy", "rollback", "restart"):
+        raise BadRequest("kind must be deploy, rollback or restart")
+    op = release_name(request.get("op"))
+    if request.get("release") is not None:
+        release_name(request["release"])
+    if request["kind"] == "deploy":
+        if request.get("release") is None:
+            raise BadRequest("a deploy needs the name of its release")
+        paths.upload(request.get("artifact"))
+    wanted = {key: _text(request, key) for key in ("owner", "ref", "commit", "sha256")}
+    wanted.update({key: request.get(key) for key in ("op", "kind", "release", "artifact")})
+    wanted["owner"] = wanted["owner"] or "unknown"
+    if request["kind"] == "rollback":
+        state = storage.State(paths.state)
+        releases.usable(paths, state, wanted["release"] or state["previous"])
+    _refuse_full_disk(paths)
+    held = lock.holder(paths.lock)
+    if held is not None:
+        raise Busy(held)
+    # Two who come at once both write this; the transaction's own lock lets one of them in, and the op tells whose it was.
+    with lock.take(paths.lock + ".begin", wanted):
+        storage.write_file(paths.request, json.dumps(wanted))
+        unit = "hostwright-{}-transaction.service".format(agreed["site"])
+        units.systemctl("reset-failed", unit)
+        state, output = units.systemctl("start", "--no-block", unit)
+        if state:
+            raise Failed("the transaction can't be started: {}".format(output.strip()), "Run: ansible-playbook playbooks/site.yml")
+        wire = _connect(paths, op, 20)
+    return _relay(paths, wire, op, 0)
+
+
+def attach(agreed, paths, request):
+    """Be the wire to a transaction that is under way, or replay the end of one that is over."""
+    op = release_name(request.get("op"))
+    after = request.get("after", 0)
+    if not isinstance(after, int):
+        raise BadRequest("after must be a number")
+    held = lock.holder(paths.lock)
+    if held is None or held.get("op") != op:
+        events = [event for event in storage.read_journal(paths.journal) if event.get("op") == op]
+        if not events:
+            raise BadRequest("there is no transaction {} on this host".format(op))
+        for event in events:
+            if event["seq"] > after:
+                say(event)
+        return 0
+    return _relay(paths, _connect(paths, op, 5), op, after)
+
+
+def _refuse_full_disk(paths):
+    free = shutil.disk_usage(paths.srv).free
+    if free < 64 * 1024 * 1024:
+        raise Failed("the disk of {} has only {} MiB left".format(paths.srv, free >> 20), "Free some space, then deploy again")
+
+
+def _connect(paths, op, seconds):
+    deadline = time.monotonic() + seconds
+    while True:
+        held = lock.holder(paths.lock)
+        if held and held.get("op") not in (op, None):
+            raise Busy(held)
+        wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            wire.connect(paths.control)
+            return wire
+        except OSError:
+            wire.close()
+        if time.monotonic() > deadline:
+            lines = units.messages(["hostwright-{}-transaction.service".format(paths.site)])
+            raise Failed("the transaction's process does not answer", "See its journal on the host", tail=lines)
+        time.sleep(0.02)
+
+
+def _relay(paths, wire, op, after):
+    """Copy lines both ways until the transaction ends. A process that died is started again by systemd: wait for it."""
+    seen = after
+    while True:
+        wire.sendall(json.dumps({"do": "attach", "after": seen}).encode("utf-8") + b"\n")
+        ended, seen = _copy(wire, op, seen)
+        wire.close()
+        if ended:
+            return 0
+        wire = _connect(paths, op, 30)
+
+
+def _copy(wire, op, seen):
+    pending = b""
+    sources = [0, wire]
+    while True:
+        for source in select.select(sources, [], [])[0]:
+            if source == 0:
+                data = os.read(0, 65536)
+                if not data:
+                    return True, seen  # The controller is gone; the transaction goes on without it.
+                wire.sendall(data)
+                continue
+            data = wire.recv(65536)
+            if not data:
+                return False, seen
+            pending += data
+            while b"\n" in pending:
+                line, pending = pending.split(b"\n", 1)
+                event = json.loads(line.decode("utf-8"))
+                if event["op"] != op:
+                    continue
+                seen = event["seq"]
+                say(event)
+                if event["event"] == "end":
+                    return True, seen
+
+
+# --- commands
+
+
+def execute(agreed, paths, request):
+    """Run a command of the application in the current release, as its user; the terminal and the status are the command's."""
+    state = storage.State(paths.state)
+    current = state["current"]
+    if not current:
+        raise BadRequest("nothing is deployed on this host yet", "Use: fab deploy")
+    env = commands.environment(agreed, paths, current["release"], paths.venv(state["releases"][current["release"]]["venv"]))
+    if request.get("manage") is not None:
+        argv = list(agreed["manage"]) + list(request["manage"])
+    else:
+        argv = request.get("argv")
+    return _interactive(agreed, paths, argv, env, env["HOSTWRIGHT_PROJECT_DIR"], bool(request.get("tty")))
+
+
+def database(agreed, paths, request):
+    """pg_dump, pg_restore or psql on one of the site's databases, as the application's user over the unix socket."""
+    names = agreed["databases"]
+    name = request.get("database") or (names[0] if names else None)
+    if name not in names:
+        raise BadRequest("the site has no database {!r}".format(name), "It has: {}".format(", ".join(names) or "none"))
+    argv = {
+        "dump": ["pg_dump", "-Fc", name],
+        "restore": ["pg_restore", "--clean", "--if-exists", "--no-owner", "--exit-on-error", "--single-transaction", "-d", name],
+        "psql": ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name],
+        "shell": ["psql", "-d", name],
+    }.get(request.get("do"))
+    if argv is None:
+        raise BadRequest("do must be dump, restore, psql or shell")
+    env = dict({"PATH": commands.PATH, "HOME": paths.cache, "LANG": "C.UTF-8"}, **agreed["env"])
+    env["PATH"] = commands.PATH
+    return _interactive(agreed, paths, argv, env, "/", request["do"] == "shell")
+
+
+def _interactive(agreed, paths, argv, env, cwd, tty):
+    if not isinstance(argv, list) or not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+        raise BadRequest("argv must be a list of words")
+    if tty:
+        env["TERM"] = os.environ.get("TERM", "xterm")
+        sys.stdout.write("\x1e\n")
+        sys.stdout.flush()
+    try:
+        return subprocess.call(argv, cwd=cwd, env=env, preexec_fn=commands.become(agreed["user"]))
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failed("{} can't be run: {}".format(argv[0], getattr(error, "strerror", error))) from None
+
+
+def maintenance(agreed, paths, request):
+    """Put up the maintenance page, or take it down."""
+    if request.get("on") is True:
+        storage.write_file(paths.maintenance, "", 0o644)
+    elif request.get("on") is False:
+        if os.path.exists(paths.maintenance):
+            os.unlink(paths.maintenance)
+    else:
+        raise BadRequest("on must be true or false")
+    say({"event": "done", "maintenance": request["on"]})
+    return 0
+
+
+VERBS = {
+    "status": status,
+    "releases": list_releases,
+    "wheelhouse": wheelhouse,
+    "begin": begin,
+    "attach": attach,
+    "exec": execute,
+    "db": database,
+    "maintenance": maintenance,
+}

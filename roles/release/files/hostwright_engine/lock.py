@@ -1,0 +1,44 @@
+"""The deploy lock: a flock that lives as long as its process, and a text in it that says whose it is."""
+
+import fcntl
+import json
+import os
+import time
+
+from .errors import Busy
+
+
+def take(path, holder):
+    """Take the lock for `holder` {owner, release, op}; returns the open file. Raises Busy."""
+    lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy(_read(lock)) from None
+    lock.seek(0)
+    lock.truncate()
+    json.dump(dict(holder, since=time.strftime("%Y-%m-%dT%H:%M:%S%z")), lock)
+    lock.flush()
+    return lock
+
+
+def holder(path):
+    """Who holds the lock, or None."""
+    try:
+        lock = open(path)
+    except FileNotFoundError:
+        return None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(lock)
+    return None
+
+
+def _read(lock):
+    lock.seek(0)
+    try:
+        return json.load(lock)
+    except ValueError:
+        return {}

@@ -1,0 +1,71 @@
+"""Which releases may be used again, and which are removed."""
+
+import os
+import shutil
+
+from . import venvs
+from .errors import BadRequest
+
+
+def usable(paths, state, release):
+    """Refuse a release that is not here whole, or was never good."""
+    hint = "fab releases lists those that can be used"
+    if not release:
+        raise BadRequest("there is no earlier release to go back to", hint)
+    record = state["releases"].get(release)
+    if record is None or not os.path.isdir(paths.release(release)):
+        raise BadRequest("the release {} is not on this host".format(release), hint)
+    if record.get("status") != "good":
+        raise BadRequest("the release {} was never live ({})".format(release, record.get("status")), hint)
+    if not venvs.ready(paths.venv(record["venv"])):
+        raise BadRequest("the virtualenv of release {} is not here any more".format(release), hint)
+
+
+def kept(records, current, previous, keep):
+    """The releases to keep: the `keep` newest good ones, and those that serve or served last."""
+    good = sorted((name for name in records if records[name].get("status") == "good"), key=lambda n: records[n]["created"])
+    return set(good[-keep:]) | {name for name in (current, previous) if name}
+
+
+def clean_up(agreed, paths, state):
+    """Remove old releases, virtualenvs and wheelhouses that none of the others use, and leftovers. Returns their names."""
+    current = state["current"]["release"] if state["current"] else None
+    keep = kept(state["releases"], current, state["previous"], agreed["releases"]["keep"])
+    removed = []
+    for name in _directories(paths.releases):
+        if name not in keep:
+            shutil.rmtree(os.path.join(paths.releases, name), ignore_errors=True)
+            removed.append(name)
+    records = {name: record for name, record in state["releases"].items() if name in keep}
+    state.save(releases=records)
+    used = {record["venv"] for record in records.values()}
+    for top in (paths.venvs, paths.wheelhouses):
+        for key in _directories(top):
+            if key not in used:
+                shutil.rmtree(os.path.join(top, key), ignore_errors=True)
+    for name in os.listdir(paths.incoming):
+        path = os.path.join(paths.incoming, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)
+    _trim_logs(paths.log)
+    return removed
+
+
+def remove_unfinished(paths):
+    """Remove virtualenvs and wheelhouses that were not completed."""
+    for top in (paths.venvs, paths.wheelhouses):
+        for key in _directories(top):
+            if not venvs.ready(os.path.join(top, key)):
+                shutil.rmtree(os.path.join(top, key), ignore_errors=True)
+
+
+def _trim_logs(directory, keep=200):
+    files = sorted((entry.stat().st_mtime, entry.path) for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False))
+    for _, path in files[:-keep]:
+        os.unlink(path)
+
+
+def _directories(top):
+    return sorted(entry.name for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False))

@@ -1,0 +1,194 @@
+"""The process that a transaction is: it takes the controller's commands from a socket, and acts alone when they cease."""
+
+import json
+import os
+import queue
+import socket
+import threading
+import time
+
+from . import lock, storage
+from .errors import BadRequest, EngineError
+from .transaction import Transaction
+
+LEASE = 60.0
+"""Seconds without a word from the controller, while nothing is being done, before the transaction is undone."""
+
+LINGER = 2.0
+"""Seconds that the end of a transaction may still be read from the socket."""
+
+
+class Server:
+    """Serves one transaction on `paths.control` until it is over."""
+
+    def __init__(self, agreed, paths):
+        self.agreed = agreed
+        self.paths = paths
+        self.state = storage.State(paths.state)
+        self.commands = queue.Queue()
+        self.client = None
+        self.sending = threading.Lock()
+        self.heard = time.monotonic()
+        self.journal = None
+        self.over = False
+
+    def run(self):
+        """Begin or recover, serve, and end. Returns the exit status of the process."""
+        with open(self.paths.request, encoding="utf-8") as source:
+            request = json.load(source)
+        unfinished = self.state["transaction"]
+        op = unfinished["op"] if unfinished else request["op"]
+        holder = {"owner": request["owner"], "release": request.get("release"), "op": op}
+        held = lock.take(self.paths.lock, holder)
+        self.journal = storage.Journal(self.paths.journal, self.agreed["host"], op)
+        self.transaction = Transaction(self.agreed, self.paths, self.state, self.emit)
+        os.makedirs(self.paths.run, mode=0o700, exist_ok=True)
+        self._listen()
+        try:
+            if unfinished:
+                self.recover()
+            else:
+                self._begin(request)
+                if self.state["transaction"]:
+                    self._serve()
+        finally:
+            self.over = True
+            time.sleep(LINGER if self.client is None else 0.05)
+            self.journal.close()
+            os.unlink(self.paths.control)
+            held.close()
+        return 0
+
+    def emit(self, event):
+        """Store an event, then tell the controller, if one is there."""
+        with self.sending:
+            stored = self.journal.append(event)
+            self._send(stored)
+
+    def _send(self, event):
+        if self.client is None:
+            return
+        try:
+            self.client.sendall(json.dumps(event).encode("utf-8") + b"\n")
+        except OSError:
+            self._drop()
+
+    def _drop(self):
+        if self.client is not None:
+            self.client.close()
+            self.client = None
+
+    # --- the controller's side
+
+    def _listen(self):
+        try:
+            os.unlink(self.paths.control)
+        except FileNotFoundError:
+            pass
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        old = os.umask(0o177)
+        try:
+            listener.bind(self.paths.control)
+        finally:
+            os.umask(old)
+        listener.listen(4)
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def _accept(self, listener):
+        while True:
+            client = listener.accept()[0]
+            threading.Thread(target=self._read, args=(client,), daemon=True).start()
+
+    def _read(self, client):
+        """Take the lines of one controller; the newest one that attaches is the one that is told."""
+        with client.makefile("r", encoding="utf-8", errors="replace") as lines:
+            try:
+                for line in lines:
+                    self.heard = time.monotonic()
+                    try:
+                        command = json.loads(line)
+                        word = command["do"]
+                    except (ValueError, KeyError, TypeError):
+                        continue
+                    if word == "attach":
+                        self._attach(client, command)
+                    elif word != "ping":
+                        self.commands.put(command)
+            except OSError:
+                pass
+        with self.sending:
+            if self.client is client:
+                self._drop()
+
+    def _attach(self, client, command):
+        with self.sending:
+            self._drop()
+            client.settimeout(10)
+            self.client = client
+            for event in list(self.journal.events):
+                if event["seq"] > command.get("after", 0):
+                    self._send(event)
+
+    # --- the transaction's side
+
+    def _begin(self, request):
+        try:
+            self.transaction.begin(request)
+        except EngineError as error:
+            self.emit(dict({"event": "end", "result": "refused"}, error=error.as_dict()))
+        else:
+            self.emit({"event": "begun", "release": self.transaction.release, "kind": request["kind"]})
+
+    def _serve(self):
+        while self.state["transaction"]:
+            try:
+                command = self.commands.get(timeout=0.25)
+            except queue.Empty:
+                self._watch()
+                continue
+            self._obey(command)
+            self.heard = time.monotonic()
+        self.emit({"event": "end", "result": self.result})
+
+    result = "done"
+
+    def _obey(self, command):
+        word = command.get("do")
+        try:
+            function = self.transaction.commands.get(word)
+            if function is None:
+                raise BadRequest("{!r} is no command of a transaction".format(word))
+            facts = function(command)
+        except EngineError as error:
+            self.emit({"event": "done", "do": word, "ok": False, "error": error.as_dict()})
+            if word == "finish":
+                self.result = "failed"
+        except OSError as error:
+            self.emit({"event": "done", "do": word, "ok": False, "error": EngineError(str(error), step=word).as_dict()})
+        else:
+            if word == "abort":
+                self.result = "aborted"
+            self.emit(dict({"event": "done", "do": word, "ok": True}, **facts))
+
+    def _watch(self):
+        """Nothing to do: see whether the controller's time is over."""
+        now = time.monotonic()
+        if self.transaction.past("confirmed"):
+            if self.client is None or now - self.heard > 5:
+                self._obey({"do": "finish"})
+        elif self.transaction.past("flipped"):
+            if time.time() - self.transaction.record["flipped"] > self.agreed["releases"]["confirm_timeout"]:
+                self.emit({"event": "expired", "detail": "nobody confirmed the release in time"})
+                self._obey({"do": "abort"})
+        elif now - self.heard > LEASE:
+            self.emit({"event": "expired", "detail": "no word from the controller for {:.0f} s".format(LEASE)})
+            self._obey({"do": "abort"})
+
+    def recover(self):
+        """Finish or undo what an earlier process of this transaction left."""
+        done = "finish" if self.transaction.past("confirmed") else "abort"
+        self.emit({"event": "recovering", "do": done})
+        self._obey({"do": done})
+        if self.state["transaction"]:
+            raise EngineError("the interrupted transaction could not be ended; see the journal")
+        self.emit({"event": "end", "result": "finished" if done == "finish" else "aborted"})

@@ -1,0 +1,139 @@
+"""The two web slots: starting the idle one, asking it for its health, pointing nginx at it, draining the other."""
+
+import http.client
+import os
+import socket
+import time
+
+from . import storage, units
+from .errors import Failed
+
+HEADER = "X-Hostwright-Release"
+
+
+def other(slot):
+    """The slot that is not `slot`; a first release gets a."""
+    return "b" if slot == "a" else "a"
+
+
+def names(site, slot):
+    """(service, socket) of a slot."""
+    unit = "{}-web@{}".format(site, slot)
+    return unit + ".service", unit + ".socket"
+
+
+def start(paths, slot, values):
+    """Start `slot` on the release that `values` (its environment) names, afresh."""
+    service, listener = names(paths.site, slot)
+    units.stop([service, listener], 30)
+    units.write_instance(paths, "{}-web@{}".format(paths.site, slot), values)
+    units.start([listener, service], "standby", 60)
+
+
+def stop(paths, slot, timeout):
+    """Stop `slot`; its socket first, so that nothing starts it again."""
+    service, listener = names(paths.site, slot)
+    left = units.stop([listener, service], timeout)
+    if not left:
+        units.forget_instance(paths, "{}-web@{}".format(paths.site, slot))
+    return left
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def ask(path, health):
+    """One request for the health path over the unix socket `path`: (status, release id that answered)."""
+    connection = _Connection(path, health["timeout"])
+    try:
+        connection.putrequest("GET", health["path"], skip_host=True, skip_accept_encoding=True)
+        for name in sorted(health["headers"]):
+            connection.putheader(name, health["headers"][name])
+        connection.putheader("Connection", "close")
+        connection.endheaders()
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.getheader(HEADER)
+    finally:
+        connection.close()
+
+
+def await_health(paths, slot, health, release):
+    """Ask the slot's own socket until it answers as it should, with this release's id.
+
+    A wrong id and a service that died fail at once, anything else at the deadline.
+    """
+    service = names(paths.site, slot)[0]
+    deadline = time.monotonic() + health["deadline"]
+    problem = "no answer"
+    while True:
+        try:
+            status, answered = ask(paths.slot_socket(slot), health)
+        except (OSError, http.client.HTTPException) as error:
+            problem = "no answer ({})".format(error or type(error).__name__)
+        else:
+            if answered not in (None, release):
+                raise Failed(
+                    "the standby slot answers for release {}, not {}".format(answered, release),
+                    step="standby",
+                    tail=units.messages([service]),
+                )
+            if status in health["status"] and answered == release:
+                return
+            problem = "status {}".format(status) if answered else "status {} without {}".format(status, HEADER)
+        if units.states([service]) not in (["active"], ["activating"]):
+            problem = "the service died; " + problem
+            break
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    raise Failed(
+        "the standby slot is not healthy: {} for {} (expected {})".format(
+            problem, health["path"], " or ".join(str(status) for status in health["status"])
+        ),
+        "health in the site model names the path, the Host header and the deadline",
+        step="standby",
+        tail=units.messages([service]),
+    )
+
+
+def point(paths, slot, release, previous):
+    """Make nginx's upstream and the links `current` and `previous` show `release`; None where there is none.
+
+    Static files move first: a new page finds its files under `current`, an old one under `previous`.
+    """
+    storage.write_link(paths.previous, previous and "releases/" + previous)
+    storage.write_link(paths.current, release and "releases/" + release)
+    storage.write_link(paths.upstream, slot and os.path.basename(paths.slot_socket(slot)))
+
+
+def connections(table, path):
+    """How many connections, accepted or queued, the unix socket `path` has, by the text of /proc/net/unix."""
+    count = 0
+    for line in table.splitlines():
+        fields = line.split(None, 7)
+        # Flags 00010000 mark the listening socket itself.
+        if len(fields) == 8 and fields[7] == path and fields[3] != "00010000":
+            count += 1
+    return count
+
+
+def drain(paths, slot, timeout):
+    """Wait until the slot has no connection left; returns whether that happened in `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    quiet = 0
+    while quiet < 3:
+        with open("/proc/net/unix") as table:
+            quiet = 0 if connections(table.read(), paths.slot_socket(slot)) else quiet + 1
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

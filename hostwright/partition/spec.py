@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 
 class PartitionSpec(BaseModel):
+    """One partitioned table."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    table: str
+    table: Annotated[str, StringConstraints(min_length=1)]
+    """Schema and name, such as `public.events_event`; the schema defaults to public."""
+    key: Annotated[str, StringConstraints(min_length=1)]
+    """The partition key: a column of type date, timestamp or timestamptz that is never NULL."""
+    interval: Literal["day", "week", "month", "quarter", "year"] = "month"
+    strategy: Literal["auto", "declarative", "landing"] = "auto"
+    """auto: declarative from PostgreSQL 11 on, landing before."""
+    premake: Annotated[int, Field(ge=1, le=120)] = 3
+    """How many periods ahead have a child table."""
+    keep: Annotated[int, Field(ge=1, le=1200)] | None = 12
+    """How many whole periods before the current one are kept; null: all."""
+    retention: Literal["detach", "drop"] = "detach"
+    """What happens to a child that is older: detach leaves it as a table of its own."""
+    database: str | None = None
+    """Default: the site's first database."""

@@ -6,28 +6,26 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import fabric
 from invoke.exceptions import Exit
 
 from hostwright.errors import HostwrightError
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-def task(
-    function: Callable[..., Any] | None = None,
-    *,
-    help: Mapping[str, str] | None = None,
-    **options: Any,
-) -> Any:
+
+def task(*, help: Mapping[str, str] | None = None, **options: Any) -> Callable[[F], F]:
     """Declare a Fabric task. `help` describes its options; the other arguments are Fabric's.
 
     A `HostwrightError` ends the run with its message on standard error and its exit status; Ctrl-C ends it
     with 130.
     """
-    if function is None:
-        return lambda f: task(f, help=help, **options)
+    return lambda function: cast("F", _declared(function, help or {}, options))
 
+
+def _declared(function: Callable[..., Any], help: Mapping[str, str], options: Mapping[str, Any]) -> Any:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -41,8 +39,8 @@ def task(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=0) from None
 
-    known: dict[str, str] = {name: text for name, text in COMMON_HELP.items() if name in parameters(function)}
-    return fabric.task(run, help={**known, **(help or {})}, **options)
+    known = {name: text for name, text in COMMON_HELP.items() if name in parameters(function)}
+    return fabric.task(help={**known, **help}, **options)(run)
 
 
 COMMON_HELP: Mapping[str, str] = {

@@ -1,0 +1,360 @@
+"""This machine's side of a lab: its container engine, its packages, and the files that a lab leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from hostwright.errors import BadInput, HostwrightError
+from hostwright.lab import plan
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CACHE = ROOT / ".cache" / "lab"
+PACKAGES = (
+    "podman",
+    "runc",
+    "netavark",
+    "aardvark-dns",
+    "mmdebstrap",
+    "iptables",
+    "uidmap",
+    "openssh-client",
+)
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 600) -> str:
+    """Run a command to its end and return its output; raises HostwrightError with its last lines."""
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, timeout=timeout, check=False)
+    except FileNotFoundError:
+        raise HostwrightError(
+            f"{argv[0]} is not installed", f"Install it: apt-get install {argv[0]}"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise HostwrightError(f"{' '.join(argv[:3])} did not end within {timeout:.0f} s") from None
+    if done.returncode:
+        tail = "\n  ".join((done.stderr or done.stdout).decode(errors="replace").strip().splitlines()[-8:])
+        raise HostwrightError(f"{' '.join(argv[:4])} … failed:\n  {tail}")
+    return done.stdout.decode(errors="replace")
+
+
+def prepare() -> plan.Engine:
+    """The container engine; installs podman and its companions with apt where that is possible, after saying so."""
+    if os.geteuid() != 0:
+        raise BadInput(
+            "throwaway hosts need root", "Run it as root, or in a virtual machine where you are root."
+        )
+    if not shutil.which("podman") and _docker_answers():
+        return plan.Engine("docker")
+    missing = [name for name in ("podman", "runc", "mmdebstrap", "ssh-keygen") if not shutil.which(name)]
+    if missing:
+        if not shutil.which("apt-get"):
+            raise BadInput(
+                f"throwaway hosts need {', '.join(missing)}",
+                "Install podman (4 or newer), runc and mmdebstrap, or start Docker.",
+            )
+        say(f"==> apt-get install {' '.join(PACKAGES)} (throwaway hosts need them)")
+        environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+        run([*environment, "apt-get", "update", "-q"])
+        run(
+            [*environment, "apt-get", "install", "-q", "-y", "--no-install-recommends", *PACKAGES],
+            timeout=900,
+        )
+    return plan.Engine("podman", ("--runtime=runc",))
+
+
+def _docker_answers() -> bool:
+    return (
+        bool(shutil.which("docker"))
+        and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    )
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One lab command at a time on this machine."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def image(engine: plan.Engine, wanted: str) -> str:
+    """The name of the image for `wanted`, such as debian:12; made or pulled where it is not here."""
+    name = f"localhost/hostwright-lab:{wanted.replace(':', '-')}"
+    if (
+        subprocess.run(
+            [engine.program, "image", "inspect", name], capture_output=True, check=False
+        ).returncode
+        == 0
+    ):
+        return name
+    if wanted in plan.SUITES:
+        tree = CACHE / f"{wanted.replace(':', '-')}.tar"
+        say(f"==> mmdebstrap {plan.SUITES[wanted]} (once; about half a minute)")
+        try:
+            run(plan.bootstrap_image(plan.SUITES[wanted], str(tree)), timeout=1200)
+            run([engine.program, "import", str(tree), name])
+        finally:
+            tree.unlink(missing_ok=True)
+        return name
+    return _pulled(engine, wanted, name)
+
+
+def _pulled(engine: plan.Engine, wanted: str, name: str) -> str:
+    """A registry's image, which has no init: systemd and sshd are installed into it."""
+    say(f"==> {engine.program} pull {wanted}")
+    work = f"hostwright-image-{wanted.replace(':', '-')}"
+    install = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(plan.BASE_PACKAGES)}"
+    try:
+        run(
+            [engine.program, *engine.options, "run", f"--name={work}", wanted, "sh", "-c", install],
+            timeout=1200,
+        )
+        run([engine.program, "commit", work, name])
+    except HostwrightError as error:
+        raise HostwrightError(
+            f"the image {wanted} can't be had here: {error.message}",
+            f"A registry must answer for it; without one there are {', '.join(plan.SUITES)}, made from packages.",
+        ) from None
+    finally:
+        subprocess.run([engine.program, "rm", "-f", work], capture_output=True, check=False)
+    return name
+
+
+def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
+    """Boot the lab `name`; hosts that run are kept, stopped ones are booted. Returns the hosts."""
+    plan.lab_name(name)
+    with alone():
+        engine = prepare()
+        lab = plan.hosts(name, layout, _network(engine, name))
+        made = image(engine, wanted)
+        directory = CACHE / name
+        directory.mkdir(parents=True, exist_ok=True)
+        key = directory / "key"
+        if not key.exists():
+            run(
+                [
+                    "ssh-keygen",
+                    "-q",
+                    "-t",
+                    "ed25519",
+                    "-N",
+                    "",
+                    "-C",
+                    f"hostwright lab {name}",
+                    "-f",
+                    str(key),
+                ]
+            )
+        for host in lab:
+            boot(engine, host, made)
+        for host in lab:
+            _await_systemd(engine, host)
+            _admit(engine, host, key)
+        (directory / "known_hosts").write_text(
+            "".join(_host_keys(engine, host) for host in lab), encoding="utf-8"
+        )
+        _write_inventory(name, lab, directory)
+    return lab
+
+
+def boot(engine: plan.Engine, host: plan.Host, image_name: str) -> None:
+    """Start a host: a new one, a stopped one, or, where an earlier run was cut off, a half-made one again."""
+    state = _state(engine, host)
+    if state == "running":
+        return
+    if state in ("exited", "stopped"):
+        run([engine.program, *engine.options, "start", host.container])
+        return
+    if state:
+        run([engine.program, "rm", "-f", host.container])
+    soft, nproc = resource.getrlimit(resource.RLIMIT_NOFILE)[1], resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    limits = [min(20000, n) if n != resource.RLIM_INFINITY else 20000 for n in (soft,)]
+    limits += [min(16384, nproc) if nproc != resource.RLIM_INFINITY else 16384]
+    run(plan.start_host(engine, host, image_name, *limits))
+
+
+def kill(host: plan.Host) -> None:
+    """Take away the host's power."""
+    run([_engine().program, "kill", "--signal=KILL", host.container])
+
+
+def start(host: plan.Host) -> None:
+    """Give it back, and wait until it answers."""
+    engine = _engine()
+    run([engine.program, *engine.options, "start", host.container])
+    _await_systemd(engine, host)
+
+
+def cut(host: plan.Host) -> None:
+    """Unplug the host's network."""
+    run([_engine().program, "network", "disconnect", f"hostwright-{host.lab}", host.container])
+
+
+def mend(host: plan.Host) -> None:
+    """Plug it in again."""
+    run(
+        [
+            _engine().program,
+            "network",
+            "connect",
+            f"--ip={host.address}",
+            f"hostwright-{host.lab}",
+            host.container,
+        ]
+    )
+
+
+def execute(host: plan.Host, argv: Sequence[str], stdin: bytes | None = None, timeout: float = 600) -> str:
+    """Run a command on the host as root, past ssh."""
+    return run(
+        [_engine().program, "exec", *(["-i"] if stdin is not None else []), host.container, *argv],
+        stdin=stdin,
+        timeout=timeout,
+    )
+
+
+def down(name: str, images: bool = False) -> list[str]:
+    """Remove all that the lab `name` made; returns what was removed."""
+    plan.lab_name(name)
+    removed = []
+    with alone():
+        engine = _engine()
+        filters = ["--filter", f"label={plan.LABEL}={name}"]
+        if shutil.which(engine.program):
+            containers = run([engine.program, "ps", "-aq", *filters]).split()
+            if containers:
+                run([engine.program, "rm", "-f", *containers])
+                removed.append(f"{len(containers)} hosts")
+            for network in run([engine.program, "network", "ls", "-q", *filters]).split():
+                run([engine.program, "network", "rm", network])
+                removed.append(f"network {network}")
+            if images:
+                for found in run([engine.program, "image", "ls", "-q", "localhost/hostwright-lab"]).split():
+                    run([engine.program, "image", "rm", "-f", found])
+                    removed.append(f"image {found}")
+        for path in (CACHE / name, ROOT / "inventory" / name):
+            if path.exists():
+                shutil.rmtree(path)
+                removed.append(str(path.relative_to(ROOT)))
+    return removed
+
+
+def hosts(name: str) -> list[plan.Host]:
+    """The hosts of the lab `name`, as it was made."""
+    path = CACHE / plan.lab_name(name) / "hosts.json"
+    if not path.exists():
+        raise BadInput(f"there is no lab {name}", "Make it: fab lab.up")
+    return [
+        plan.Host(**{**entry, "groups": tuple(entry["groups"])}) for entry in json.loads(path.read_text())
+    ]
+
+
+def states(name: str) -> list[tuple[plan.Host, str]]:
+    """Each host with what its container does."""
+    engine = _engine()
+    return [(host, _state(engine, host) or "gone") for host in hosts(name)]
+
+
+def _engine() -> plan.Engine:
+    return plan.Engine("podman", ("--runtime=runc",)) if shutil.which("podman") else plan.Engine("docker")
+
+
+def _state(engine: plan.Engine, host: plan.Host) -> str:
+    done = subprocess.run(
+        [engine.program, "inspect", "--format={{.State.Status}}", host.container],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _network(engine: plan.Engine, lab: str) -> str:
+    """The lab's subnet, made where it is not there."""
+    used = []
+    for name in run([engine.program, "network", "ls", "--format={{.Name}}"]).split():
+        described = json.loads(run([engine.program, "network", "inspect", name]))[0]
+        configs = described.get("subnets") or (described.get("IPAM") or {}).get("Config") or []
+        subnets = [entry.get("subnet") or entry.get("Subnet") for entry in configs]
+        if name == f"hostwright-{lab}":
+            return str(subnets[0])
+        used += [subnet for subnet in subnets if subnet]
+    subnet = plan.free_subnet(used)
+    run(plan.make_network(engine, lab, subnet))
+    return subnet
+
+
+def _await_systemd(engine: plan.Engine, host: plan.Host) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(
+            [engine.program, "exec", host.container, "systemctl", "is-active", "ssh"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.stdout.strip() == "active":
+            return
+        if time.monotonic() > deadline:
+            raise HostwrightError(
+                f"{host.name} did not boot", f"Look: {engine.program} logs {host.container}"
+            )
+        time.sleep(0.2)
+
+
+def _admit(engine: plan.Engine, host: plan.Host, key: Path) -> None:
+    """Let root in with the lab's key, and give the host this machine's package settings."""
+
+    def put(path: str, data: bytes, mode: str) -> None:
+        script = (
+            'umask 077; mkdir -p "$(dirname "$1")"; cat > "$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
+        )
+        run([engine.program, "exec", "-i", host.container, "sh", "-c", script, "put", path, mode], stdin=data)
+
+    put("/root/.ssh/authorized_keys", key.with_name("key.pub").read_bytes(), "600")
+    if CERTIFICATES.exists():
+        # The machine's own authorities as well, where a proxy or a mirror needs them.
+        put("/etc/hostwright-lab/ca.crt", CERTIFICATES.read_bytes(), "644")
+        put(
+            "/etc/pip.conf",
+            b"[global]\ncert = /etc/hostwright-lab/ca.crt\ndisable-pip-version-check = true\n",
+            "644",
+        )
+        run([engine.program, "exec", host.container, "chmod", "755", "/etc/hostwright-lab"])
+
+
+def _host_keys(engine: plan.Engine, host: plan.Host) -> str:
+    """The host's keys, read past the network, so that nobody else's can be taken for them."""
+    script = "cat /etc/ssh/ssh_host_*_key.pub"
+    keys = run([engine.program, "exec", host.container, "sh", "-c", script])
+    return "".join(f"{host.address} {' '.join(line.split()[:2])}\n" for line in keys.splitlines())
+
+
+def _write_inventory(name: str, lab: list[plan.Host], directory: Path) -> None:
+    target = ROOT / "inventory" / name
+    variables = target / "group_vars" / "all"
+    variables.mkdir(parents=True, exist_ok=True)
+    hosts_yml = plan.inventory(lab, str(directory / "key"), str(directory / "known_hosts"))
+    (target / "hosts.yml").write_text(yaml.safe_dump(hosts_yml, sort_keys=False), encoding="utf-8")
+    for source in (ROOT / "examples" / "shop" / "deploy").glob("*.yml"):
+        shutil.copy(source, variables / source.name)
+    described = [{"lab": h.lab, "name": h.name, "address": h.address, "groups": h.groups} for h in lab]
+    (directory / "hosts.json").write_text(json.dumps(described), encoding="utf-8")

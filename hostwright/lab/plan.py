@@ -1,0 +1,138 @@
+"""What a lab is, and the commands that make it: pure functions of values."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hostwright.errors import BadInput
+
+NETWORK = ipaddress.ip_network("198.18.0.0/15")
+"""Set aside for tests of network devices (RFC 2544), so it is nobody's."""
+
+LABEL = "hostwright.lab"
+SUITES = {"debian:11": "bullseye", "debian:12": "bookworm", "debian:13": "trixie"}
+BASE_PACKAGES = ("systemd-sysv", "openssh-server", "ca-certificates", "iproute2", "dbus", "procps")
+"""A bare host: no Python and no sudo, as a provider's smallest image."""
+
+LAYOUTS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "one": {"host1": ("web", "worker", "beat", "db", "broker")},
+    "two": {"web1": ("web", "worker", "beat"), "web2": ("web",), "db1": ("db", "broker")},
+    "four": {
+        "web1": ("web",),
+        "web2": ("web",),
+        "jobs1": ("worker", "beat"),
+        "db1": ("db", "broker"),
+    },
+}
+"""Name -> host -> its groups."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A throwaway host: its container's name is LAB-NAME."""
+
+    lab: str
+    name: str
+    address: str
+    groups: tuple[str, ...]
+
+    @property
+    def container(self) -> str:
+        return f"hostwright-{self.lab}-{self.name}"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A container engine: its program, and the options that it needs to run systemd."""
+
+    program: str
+    options: tuple[str, ...] = ()
+
+
+def lab_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,15}", name):
+        raise BadInput(f"{name!r} can't name a lab", "Use small letters and digits, at most 16.")
+    return name
+
+
+def hosts(lab: str, layout: str, subnet: str) -> list[Host]:
+    """The hosts of `layout`, with addresses from .11 on."""
+    if layout not in LAYOUTS:
+        raise BadInput(f"there is no layout {layout!r}", f"Layouts: {', '.join(LAYOUTS)}")
+    network = ipaddress.ip_network(subnet)
+    return [
+        Host(lab, name, str(network[11 + number]), tuple(groups))
+        for number, (name, groups) in enumerate(LAYOUTS[layout].items())
+    ]
+
+
+def free_subnet(used: Sequence[str]) -> str:
+    """The first /24 of the test network that overlaps none of `used`."""
+    taken = [ipaddress.ip_network(text, strict=False) for text in used]
+    for candidate in NETWORK.subnets(new_prefix=24):
+        if not any(candidate.overlaps(other) for other in taken if other.version == 4):
+            return str(candidate)
+    raise BadInput("every test network is taken", "Remove a lab: fab lab.down")
+
+
+def make_network(engine: Engine, lab: str, subnet: str) -> list[str]:
+    return [
+        engine.program,
+        "network",
+        "create",
+        "--label",
+        f"{LABEL}={lab}",
+        "--subnet",
+        subnet,
+        f"hostwright-{lab}",
+    ]
+
+
+def start_host(engine: Engine, host: Host, image: str, nofile: int, nproc: int) -> list[str]:
+    """The command that boots a new host. The limits are those that this machine may give."""
+    return [
+        engine.program,
+        *engine.options,
+        "run",
+        "--detach",
+        f"--label={LABEL}={host.lab}",
+        f"--name={host.container}",
+        f"--hostname={host.name}",
+        "--privileged",
+        *(("--systemd=always",) if engine.program == "podman" else ("--cgroupns=host", "--tmpfs=/run")),
+        f"--ulimit=nofile={nofile}:{nofile}",
+        f"--ulimit=nproc={nproc}:{nproc}",
+        f"--network=hostwright-{host.lab}",
+        f"--ip={host.address}",
+        image,
+        "/sbin/init",
+    ]
+
+
+def bootstrap_image(suite: str, target: str) -> list[str]:
+    """The command that makes a distribution's smallest bootable tree, as a tar file."""
+    return ["mmdebstrap", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", suite, target]
+
+
+def inventory(lab_hosts: Sequence[Host], key: str, known_hosts: str) -> dict[str, Any]:
+    """The lab's hosts.yml."""
+    groups: dict[str, Any] = {}
+    for host in lab_hosts:
+        for group in host.groups:
+            groups.setdefault(group, {"hosts": {}})["hosts"][host.name] = {}
+    return {
+        "all": {
+            "hosts": {host.name: {"ansible_host": host.address} for host in lab_hosts},
+            "vars": {
+                "ansible_user": "root",
+                "ansible_ssh_private_key_file": key,
+                "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes",
+                "hostwright_authorized_keys": [f"{key}.pub"],
+            },
+            "children": groups,
+        }
+    }

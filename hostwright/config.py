@@ -96,9 +96,7 @@ class Source(Model):
     def _one_kind(self) -> Source:
         given = [kind for kind in ("git", "path", "pypi", "archive") if getattr(self, kind)]
         if len(given) != 1:
-            raise ValueError(
-                f"needs exactly one of git, path, pypi, archive (has {', '.join(given) or 'none'})"
-            )
+            raise ValueError(f"needs exactly one of git, path, pypi, archive (has {', '.join(given) or 'none'})")
         if self.pypi and not self.version:
             raise ValueError("pypi needs version")
         if self.archive and not self.sha256:
@@ -361,9 +359,7 @@ class Site(Model):
             raise ValueError(f"in env and in secrets at once: {', '.join(both)}")
         reserved = sorted(k for k in (*self.env, *self.secrets) if k.startswith("HOSTWRIGHT_"))
         if reserved:
-            raise ValueError(
-                f"names that begin with HOSTWRIGHT_ are set by the deploy itself: {', '.join(reserved)}"
-            )
+            raise ValueError(f"names that begin with HOSTWRIGHT_ are set by the deploy itself: {', '.join(reserved)}")
         for key, value in self.env.items():
             if "\0" in value:
                 raise ValueError(f"env.{key} holds a NUL character, which no environment can")
@@ -372,9 +368,7 @@ class Site(Model):
                 raise ValueError(f"secrets.{key} holds a NUL character, which no environment can")
         names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
         if self.celery:
-            names += [f"worker-{w.name}" for w in self.celery.workers] + (
-                ["beat"] if self.celery.beat else []
-            )
+            names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two processes or timers would share a unit's name: {', '.join(twice)}")
@@ -395,18 +389,12 @@ def load(data: Any, origin: str = "site") -> Site:
     a secret.
     """
     if not isinstance(data, dict):
-        raise BadInput(
-            f"{origin}: must be a mapping of keys, not {type(data).__name__}", "See inventory/example."
-        )
+        raise BadInput(f"{origin}: must be a mapping of keys, not {type(data).__name__}", "See inventory/example.")
     try:
         return Site.model_validate(data)
     except pydantic.ValidationError as error:
-        lines = [
-            _explain(origin, problem) for problem in error.errors(include_url=False, include_input=False)
-        ]
-        raise BadInput(
-            "\n".join(lines), "inventory/example/group_vars/all/site.yml shows every key."
-        ) from None
+        lines = [_explain(origin, problem) for problem in error.errors(include_url=False, include_input=False)]
+        raise BadInput("\n".join(lines), "inventory/example/group_vars/all/site.yml shows every key.") from None
 
 
 def shown(site: Site) -> dict[str, Any]:
@@ -432,9 +420,7 @@ def revealed(site: Site) -> dict[str, Any]:
 def _explain(origin: str, problem: Any) -> str:
     path = ".".join([origin, *(str(part) for part in problem["loc"])])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(
-            str(problem["loc"][-1]), _known_keys(problem["loc"]), n=1, cutoff=0.5
-        )
+        near = difflib.get_close_matches(str(problem["loc"][-1]), _known_keys(problem["loc"]), n=1, cutoff=0.5)
         return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
     text = re.sub(r"^Value error, ", "", problem["msg"])
     return f"{path}: {text[0].lower()}{text[1:]}"

@@ -81,8 +81,7 @@ def processes_on(site: Site, groups: Groups, host: str) -> list[Process]:
     return [
         process
         for process in processes(site)
-        if host in groups.get(process.group, ())
-        and (not process.singleton or host == groups[process.group][0])
+        if host in groups.get(process.group, ()) and (not process.singleton or host == groups[process.group][0])
     ]
 
 
@@ -132,12 +131,8 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
     """What the engine on `host` obeys, as JSON-serializable data. It holds the application's secrets."""
     name = site.name
     links = [
-        {"path": file.link, "target": f"/etc/hostwright/{name}/files/{file.path}"}
-        for file in site.files
-        if file.link
-    ] + [
-        {"path": link, "target": f"/srv/{name}/shared/{child}"} for child, link in site.shared.items() if link
-    ]
+        {"path": file.link, "target": f"/etc/hostwright/{name}/files/{file.path}"} for file in site.files if file.link
+    ] + [{"path": link, "target": f"/srv/{name}/shared/{child}"} for child, link in site.shared.items() if link]
     health = site.health
     web = site.web if host in groups.get("web", ()) else None
     return {
@@ -151,7 +146,10 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
         "dependencies": site.dependencies.model_dump(),
         "manage": list(site.manage),
         "modules": [*(["gunicorn"] if web else []), *(["celery"] if site.celery else [])],
-        "applications": [*([web.wsgi or web.asgi] if web else []), *([site.celery.app] if site.celery else [])],
+        "applications": [
+            *([web.wsgi or web.asgi] if web else []),
+            *([site.celery.app] if site.celery else []),
+        ],
         "env": environment(site),
         "links": links,
         "hooks": [

@@ -43,9 +43,7 @@ def run(argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 600
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, timeout=timeout, check=False)
     except FileNotFoundError:
-        raise HostwrightError(
-            f"{argv[0]} is not installed", f"Install it: apt-get install {argv[0]}"
-        ) from None
+        raise HostwrightError(f"{argv[0]} is not installed", f"Install it: apt-get install {argv[0]}") from None
     except subprocess.TimeoutExpired:
         raise HostwrightError(f"{' '.join(argv[:3])} did not end within {timeout:.0f} s") from None
     if done.returncode:
@@ -57,9 +55,7 @@ def run(argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 600
 def prepare() -> plan.Engine:
     """The container engine; installs podman and its companions with apt where that is possible, after saying so."""
     if os.geteuid() != 0:
-        raise BadInput(
-            "throwaway hosts need root", "Run it as root, or in a virtual machine where you are root."
-        )
+        raise BadInput("throwaway hosts need root", "Run it as root, or in a virtual machine where you are root.")
     if not shutil.which("podman") and _docker_answers():
         return plan.Engine("docker")
     missing = [name for name in ("podman", "runc", "mmdebstrap", "ssh-keygen") if not shutil.which(name)]
@@ -98,12 +94,7 @@ def alone() -> Iterator[None]:
 def image(engine: plan.Engine, wanted: str) -> str:
     """The name of the image for `wanted`, such as debian:12; made or pulled where it is not here."""
     name = f"localhost/hostwright-lab:{wanted.replace(':', '-')}"
-    if (
-        subprocess.run(
-            [engine.program, "image", "inspect", name], capture_output=True, check=False
-        ).returncode
-        == 0
-    ):
+    if subprocess.run([engine.program, "image", "inspect", name], capture_output=True, check=False).returncode == 0:
         return name
     if wanted in plan.SUITES:
         tree = CACHE / f"{wanted.replace(':', '-')}.tar"
@@ -168,9 +159,7 @@ def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
         for host in lab:
             _await_systemd(engine, host)
             _admit(engine, host, key)
-        (directory / "known_hosts").write_text(
-            "".join(_host_keys(engine, host) for host in lab), encoding="utf-8"
-        )
+        (directory / "known_hosts").write_text("".join(_host_keys(engine, host) for host in lab), encoding="utf-8")
         _write_inventory(name, lab, directory)
     return lab
 
@@ -262,9 +251,7 @@ def hosts(name: str) -> list[plan.Host]:
     path = CACHE / plan.lab_name(name) / "hosts.json"
     if not path.exists():
         raise BadInput(f"there is no lab {name}", "Make it: fab lab.up")
-    return [
-        plan.Host(**{**entry, "groups": tuple(entry["groups"])}) for entry in json.loads(path.read_text())
-    ]
+    return [plan.Host(**{**entry, "groups": tuple(entry["groups"])}) for entry in json.loads(path.read_text())]
 
 
 def states(name: str) -> list[tuple[plan.Host, str]]:
@@ -314,9 +301,7 @@ def _await_systemd(engine: plan.Engine, host: plan.Host) -> None:
         if done.stdout.strip() == "active":
             return
         if time.monotonic() > deadline:
-            raise HostwrightError(
-                f"{host.name} did not boot", f"Look: {engine.program} logs {host.container}"
-            )
+            raise HostwrightError(f"{host.name} did not boot", f"Look: {engine.program} logs {host.container}")
         time.sleep(0.2)
 
 
@@ -324,9 +309,7 @@ def _admit(engine: plan.Engine, host: plan.Host, key: Path) -> None:
     """Let root in with the lab's key, and give the host this machine's package settings."""
 
     def put(path: str, data: bytes, mode: str) -> None:
-        script = (
-            'umask 077; mkdir -p "$(dirname "$1")"; cat > "$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
-        )
+        script = 'umask 077; mkdir -p "$(dirname "$1")"; cat > "$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
         run([engine.program, "exec", "-i", host.container, "sh", "-c", script, "put", path, mode], stdin=data)
 
     put("/root/.ssh/authorized_keys", key.with_name("key.pub").read_bytes(), "600")

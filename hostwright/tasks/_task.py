@@ -22,7 +22,11 @@ def task(*, help: Mapping[str, str] | None = None, **options: Any) -> Callable[[
     A `HostwrightError` ends the run with its message on standard error and its exit status; Ctrl-C ends it
     with 130.
     """
-    return lambda function: cast("F", _declared(function, help or {}, options))
+
+    def declare(function: F) -> F:
+        return cast("F", _declared(function, help or {}, options))
+
+    return declare
 
 
 def _declared(function: Callable[..., Any], help: Mapping[str, str], options: Mapping[str, Any]) -> Any:
@@ -53,6 +57,4 @@ COMMON_HELP: Mapping[str, str] = {
 
 def parameters(function: Callable[..., Any]) -> Iterable[str]:
     """The names of the options that `function` takes."""
-    return function.__code__.co_varnames[
-        : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
-    ]
+    return function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
 import time
 
 from . import contract
@@ -14,6 +15,9 @@ TAIL = 15
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PR_SET_NO_NEW_PRIVS = 38
+
+cancelled = threading.Event()
+"""Set when the controller aborts: the command under way is ended at once."""
 
 
 class Running:
@@ -52,6 +56,9 @@ class Running:
     def wait(self):
         """Wait for the end; raises Failed with the last lines. Whatever it left running in its session is killed."""
         while self.process.poll() is None:
+            if cancelled.is_set():
+                self.kill()
+                self._fail("was cancelled")
             if time.monotonic() > self.deadline:
                 self.kill()
                 self._fail("did not end within {} s".format(self.timeout))

@@ -7,11 +7,11 @@ import socket
 import threading
 import time
 
-from . import lock, storage
+from . import commands, lock, storage
 from .errors import BadRequest, EngineError
 from .transaction import Transaction
 
-LEASE = 60.0
+LEASE = 25.0
 """Seconds without a word from the controller, while nothing is being done, before the transaction is undone."""
 
 LINGER = 2.0
@@ -113,6 +113,8 @@ class Server:
                     if word == "attach":
                         self._attach(client, command)
                     elif word != "ping":
+                        if word == "abort" and not self.transaction.past("confirmed"):
+                            commands.cancelled.set()
                         self.commands.put(command)
             except OSError:
                 pass
@@ -154,6 +156,8 @@ class Server:
 
     def _obey(self, command):
         word = command.get("do")
+        if word == "abort":
+            commands.cancelled.clear()
         try:
             function = self.transaction.commands.get(word)
             if function is None:

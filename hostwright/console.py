@@ -1,0 +1,114 @@
+"""What a person sees, and the JSON events that a pipeline reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+SCHEMA = 1
+"""Version of the JSON events; docs/events.md describes them."""
+
+
+class Reporter:
+    """Says what happens, as it happens: lines for people, or JSON lines with `json_lines`; all of it to `log`."""
+
+    def __init__(self, json_lines: bool = False, log: Path | None = None, out: TextIO | None = None) -> None:
+        self.json_lines = json_lines
+        self.started = time.monotonic()
+        self.log = log
+        self._out = out or sys.stdout
+        self._lock = threading.Lock()
+        self._log: TextIO | None = None
+        self._color = not json_lines and self._out.isatty() and "NO_COLOR" not in os.environ
+        if log:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self._log = log.open("a", encoding="utf-8")
+
+    def event(self, event: str, **fields: Any) -> None:
+        """Report one event."""
+        record = {
+            "schema": SCHEMA,
+            "event": event,
+            "elapsed": round(time.monotonic() - self.started, 3),
+            **fields,
+        }
+        with self._lock:
+            if self._log:
+                self._log.write(json.dumps(record) + "\n")
+                self._log.flush()
+            if self.json_lines:
+                print(json.dumps(record), file=self._out, flush=True)
+            else:
+                line = text_of(record)
+                if line:
+                    print(self._painted(line, record), file=self._out, flush=True)
+
+    def _painted(self, line: str, record: Mapping[str, Any]) -> str:
+        if not self._color:
+            return line
+        status = record.get("status") or record.get("result")
+        code = {"failed": "31", "ok": "32", "done": "32", "skipped": "2"}.get(
+            str(status), "1" if record["event"] == "state" else ""
+        )
+        return f"\x1b[{code}m{line}\x1b[0m" if code else line
+
+
+def text_of(record: Mapping[str, Any]) -> str:
+    """The line that a person sees for an event, or nothing."""
+    elapsed = f"{record['elapsed']:6.1f}s "
+    kind = record["event"]
+    if kind == "state":
+        return f"{elapsed} == {record['state']}" + (f": {record['detail']}" if record.get("detail") else "")
+    if kind == "step" and record["status"] != "start":
+        seconds = f"{record['seconds']:.2f} s" if record.get("seconds") else ""
+        detail = record.get("detail", "")
+        return (
+            f"{elapsed}    {record['host']:<12} {record['step']:<18} {record['status']:<8} {seconds} {detail}".rstrip()
+        )
+    if kind in ("note", "expired", "recovering"):
+        return f"{elapsed}    {record.get('host', ''):<12} {record.get('detail') or record.get('do', kind)}"
+    if kind == "end":
+        return f"{elapsed} == {record['result']}" + (f": {record['detail']}" if record.get("detail") else "")
+    return ""
+
+
+def log_path(site: str, op: str) -> Path:
+    """Where the events of one operation are kept on this machine."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "hostwright" / site / f"{op}.jsonl"
+
+
+def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, as wide as it needs where nobody watches."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for heading in headings:
+        shown.add_column(heading, overflow="fold", no_wrap=not sys.stdout.isatty())
+    for row in rows:
+        shown.add_row(*row)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(shown)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something that can't be taken back; `yes` answers. Raises where nobody can be asked."""
+    from hostwright.errors import BadInput, HostwrightError
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"{question} Nobody is here to ask.", "Add --yes if that is what you want.")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        raise HostwrightError("nothing was done")
+
+
+def since(seconds: float | None) -> str:
+    """A time in seconds since 1970 as a person reads it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""

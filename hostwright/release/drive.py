@@ -1,0 +1,322 @@
+"""Driving a transaction over a fleet: every host does each step side by side, and nobody goes live before all can."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from hostwright.config import Site
+from hostwright.console import Reporter
+from hostwright.errors import Busy, HostwrightError
+from hostwright.release.source import Artifact
+from hostwright.remote import Call, Remote, Unreachable, failure
+
+RECONNECT = 20.0
+"""Seconds in which a lost connection may come back before its host counts as lost."""
+
+PING = 5.0
+"""Seconds between signs of life; an engine gives up on its controller after 25."""
+
+
+class Failures(HostwrightError):
+    """What failed on one or more hosts."""
+
+    def __init__(self, errors: Mapping[str, HostwrightError]) -> None:
+        super().__init__("\n".join(error.message for error in errors.values()))
+        self.errors = errors
+        self.hint = next((error.hint for error in errors.values() if error.hint), "")
+        self.exit_status = max(error.exit_status for error in errors.values()) if len(errors) == 1 else 1
+
+
+class HostTransaction:
+    """One host's part: commands go in one at a time, events come out, and a lost connection is taken up again."""
+
+    def __init__(self, remote: Remote, op: str, reporter: Reporter) -> None:
+        self.remote = remote
+        self.op = op
+        self.reporter = reporter
+        self.seq = 0
+        self.begun = False
+        self.over = False
+        self._call: Call | None = None
+        self._one_command = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self.remote.name
+
+    def begin(self, request: Mapping[str, Any]) -> None:
+        """Take the host's lock and start. Raises Busy where someone else has it."""
+        self._call = self.remote.call({"verb": "begin", "op": self.op, **request})
+        event = self._next()
+        if event["event"] == "end":
+            raise failure(self.name, event["error"])
+        self.begun = True
+
+    def do(self, command: str, **fields: Any) -> dict[str, Any]:
+        """Send a command and wait for what came of it; returns its facts."""
+        if self._call is None:
+            raise Unreachable(f"{self.name}: there is no transaction")
+        if command == "abort":
+            # At once, past a command that is under way: the engine ends that one first.
+            self._call.send({"do": command})
+        with self._one_command:
+            if command != "abort":
+                self._call.send({"do": command, **fields})
+            return self._await_done(command)
+
+    def _await_done(self, command: str) -> dict[str, Any]:
+        while True:
+            event = self._next()
+            if event["event"] == "done":
+                if not event["ok"]:
+                    raise failure(self.name, event["error"])
+                if event["do"] == command:
+                    return event
+                raise HostwrightError(
+                    f"{self.name}: the engine did {event['do']} by itself: nobody told it to go on in time"
+                )
+            if event["event"] == "end":
+                self.over = True
+                raise HostwrightError(f"{self.name}: the transaction has ended ({event['result']})")
+
+    def ping(self) -> None:
+        if self._call is not None and not self.over:
+            try:
+                self._call.send({"do": "ping"})
+            except Unreachable:
+                return  # The thread that reads takes the connection up again.
+
+    def close(self) -> None:
+        if self._call is not None:
+            self._call.channel.close()
+            self._call = None
+
+    def _next(self) -> dict[str, Any]:
+        deadline = time.monotonic() + RECONNECT
+        while True:
+            if self._call is None:
+                raise Unreachable(f"{self.name}: there is no transaction")
+            event = self._call.event()
+            if event is not None:
+                if event.get("seq", 0) > self.seq:
+                    self.seq = event["seq"]
+                    self._report(event)
+                    return event
+                continue
+            problem = self._call.failure()
+            if not self.begun or not isinstance(problem, Unreachable) or time.monotonic() > deadline:
+                raise problem
+            self._attach(deadline)
+
+    def _report(self, event: Mapping[str, Any]) -> None:
+        fields = {key: value for key, value in event.items() if key not in ("event", "error")}
+        self.reporter.event(str(event["event"]), **fields)
+
+    def _attach(self, deadline: float) -> None:
+        while True:
+            try:
+                self.remote.close()
+                self.remote.connect()
+                self._call = self.remote.call({"verb": "attach", "op": self.op, "after": self.seq})
+                return
+            except Unreachable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+
+class Fleet:
+    """The hosts of one transaction."""
+
+    def __init__(self, remotes: Sequence[Remote], op: str, reporter: Reporter) -> None:
+        self.hosts = [HostTransaction(remote, op, reporter) for remote in remotes]
+        self.reporter = reporter
+        self._pool = ThreadPoolExecutor(max_workers=max(len(self.hosts), 1))
+
+    @property
+    def leader(self) -> HostTransaction:
+        return self.hosts[0]
+
+    def each(
+        self, function: Callable[[HostTransaction], Any], hosts: Sequence[HostTransaction] | None = None
+    ) -> dict[str, Any]:
+        """Call `function` for every host side by side; raises Failures after all have ended."""
+        chosen = list(self.hosts if hosts is None else hosts)
+        futures = {host.name: self._pool.submit(function, host) for host in chosen}
+        results: dict[str, Any] = {}
+        errors: dict[str, HostwrightError] = {}
+        for name, future in futures.items():
+            try:
+                results[name] = future.result()
+            except HostwrightError as error:
+                errors[name] = error
+        if errors:
+            raise Failures(errors)
+        return results
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Give signs of life to every host while the body runs."""
+        done = threading.Event()
+
+        def signs() -> None:
+            while not done.wait(PING):
+                for host in self.hosts:
+                    host.ping()
+
+        thread = threading.Thread(target=signs, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for host in self.hosts:
+                host.close()
+
+
+def run(
+    fleet: Fleet,
+    site: Site,
+    request: Mapping[str, Any],
+    artifact: Artifact | None = None,
+    migrations: bool = False,
+    lock_wait: float = 0,
+) -> None:
+    """A whole deploy, rollback or restart. Raises HostwrightError where it failed, after it was undone."""
+    reporter = fleet.reporter
+    flipped = False
+    with fleet.alive():
+        try:
+            _begin(fleet, request, artifact, lock_wait)
+            reporter.event("state", state="locked")
+            prepared = fleet.each(lambda host: host.do("prepare"))
+            releases = {facts["release"] for facts in prepared.values()}
+            if len(releases) > 1:
+                raise HostwrightError(
+                    f"the hosts would go to different releases: {', '.join(sorted(releases))}", "Name one."
+                )
+            reporter.event("state", state="uploaded" if artifact else "checked", detail=releases.pop())
+            _wheels(fleet, prepared)
+            built = fleet.each(lambda host: host.do("build"))
+            reporter.event("state", state="checked")
+            if artifact:
+                _migrate(fleet, site, built[fleet.leader.name])
+            fleet.each(lambda host: host.do("standby"))
+            reporter.event("state", state="standby healthy")
+            if migrations:
+                undone = fleet.leader.do("unmigrate")["undone"]
+                reporter.event("state", state="migrations undone", detail=_named(undone))
+            flipped = True
+            fleet.each(lambda host: host.do("flip"))
+            reporter.event("state", state="flipped")
+            fleet.each(lambda host: host.do("confirm"))
+            reporter.event("state", state="confirmed")
+        except BaseException as error:
+            _undo(fleet, flipped)
+            if isinstance(error, Failures) and any(isinstance(e, Busy) for e in error.errors.values()):
+                raise next(e for e in error.errors.values() if isinstance(e, Busy)) from None
+            raise
+        finished = fleet.each(lambda host: host.do("finish"))
+        stopping = [unit for facts in finished.values() for unit in facts["stopping"]]
+        reporter.event(
+            "state", state="workers replaced", detail=", ".join(stopping) and f"still ending: {', '.join(stopping)}"
+        )
+
+
+def _begin(fleet: Fleet, request: Mapping[str, Any], artifact: Artifact | None, lock_wait: float) -> None:
+    """Upload, then lock: the first host before the others, so that of two who come at once one gets all."""
+
+    def upload(host: HostTransaction) -> None:
+        host.remote.connect()
+        if artifact:
+            host.remote.upload(artifact.data, artifact.name)
+
+    fleet.each(upload)
+    deadline = time.monotonic() + lock_wait
+    while True:
+        try:
+            fleet.leader.begin(request)
+            break
+        except Busy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+    fleet.each(lambda host: host.begin(request), fleet.hosts[1:])
+
+
+def _wheels(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]]) -> None:
+    """Where virtualenvs are missing: one host for each platform makes the wheels, the others get them from it."""
+    missing: dict[str, list[HostTransaction]] = {}
+    for host in fleet.hosts:
+        if not prepared[host.name]["venv_ready"]:
+            missing.setdefault(prepared[host.name]["venv"], []).append(host)
+    if not missing:
+        return
+    fleet.each(lambda host: host.do("wheels"), [hosts[0] for hosts in missing.values()])
+    for key, (maker, *others) in missing.items():
+        if not others:
+            continue
+        wheels = _fetch(maker.remote, key)
+        digest = hashlib.sha256(wheels).hexdigest()
+
+        def give(host: HostTransaction, data: bytes = wheels, name: str = f"{key}.tar", sha256: str = digest) -> None:
+            host.remote.upload(data, name)
+            host.do("wheels", artifact=name, sha256=sha256)
+
+        fleet.each(give, others)
+    fleet.reporter.event("state", state="built")
+
+
+def _fetch(remote: Remote, key: str) -> bytes:
+    call = remote.call({"verb": "wheelhouse", "key": key})
+    data = bytearray()
+    while block := call.channel.recv(1 << 18):
+        data += block
+    if call.channel.recv_exit_status():
+        raise HostwrightError(f"{remote.name}: the wheelhouse can't be fetched: {bytes(data[:300])!r}")
+    return bytes(data)
+
+
+def _migrate(fleet: Fleet, site: Site, facts: Mapping[str, Any]) -> None:
+    plan = facts["plan"]
+    hooks = any(hook.stage in ("before_migrate", "after_migrate") for hook in site.hooks)
+    if plan and site.releases.migrate == "never":
+        raise HostwrightError(
+            f"migrations are not applied: {_named(plan)}", "releases.migrate is `never`: apply them, then deploy again."
+        )
+    if not plan and not hooks:
+        return
+    if plan:
+        detail = "" if facts["reversible"] else " (can't be undone)"
+        fleet.reporter.event("note", host=fleet.leader.name, detail=f"migrations: {_named(plan)}{detail}")
+    applied = fleet.leader.do("migrate")["applied"]
+    fleet.reporter.event("state", state="migrated", detail=_named(applied))
+
+
+def _named(migrations: Sequence[Sequence[str]]) -> str:
+    return ", ".join(f"{app}.{name}" for app, name in migrations) or "nothing"
+
+
+def _undo(fleet: Fleet, flipped: bool) -> None:
+    """Tell every host to take its part back; what can't be told now, its engine does by itself."""
+
+    def abort(host: HostTransaction) -> None:
+        if host.begun and not host.over:
+            host.do("abort")
+
+    try:
+        fleet.each(abort)
+    except HostwrightError as error:
+        fleet.reporter.event(
+            "note", host="", detail=f"could not be undone at once, the hosts do it alone: {error.message}"
+        )
+    else:
+        if any(host.begun for host in fleet.hosts):
+            fleet.reporter.event("state", state="undone", detail="the old release serves")

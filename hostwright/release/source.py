@@ -1,0 +1,189 @@
+"""From where the code is to an artifact: one archive of a source tree, the same for every host."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import re
+import subprocess
+import tarfile
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hostwright.config import Source
+from hostwright.errors import BadInput
+
+RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+LEFT_OUT = {".git", "__pycache__", ".venv", "node_modules", ".mypy_cache", ".pytest_cache"}
+"""Never part of a release that is made from a directory."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What is shipped: a tar.gz, what it was made from, and the release's name."""
+
+    release: str
+    data: bytes
+    sha256: str
+    ref: str
+    commit: str
+
+    @property
+    def name(self) -> str:
+        """The name that it is uploaded under."""
+        return f"{self.release}.tar.gz"
+
+
+def release_name(text: str) -> str:
+    """`text` if it can name a release; raises BadInput."""
+    if not RELEASE.fullmatch(text) or ".." in text:
+        raise BadInput(f"{text!r} is no release name", "fab releases lists those that are there.")
+    return text
+
+
+def build(source: Source, ref: str = "", dirty: bool = False, now: float | None = None) -> Artifact:
+    """Make the artifact of `source`, at `ref` if given. Raises BadInput for what can't be found or is not committed."""
+    if source.git:
+        commit, data = _git(source, ref or source.ref, dirty)
+        ref = ref or source.ref
+    elif ref:
+        raise BadInput("--ref: only a source with `git` has refs", "See source in the site model.")
+    elif source.path:
+        data = _directory(Path(source.path).expanduser() / source.subdir)
+        commit, ref = hashlib.sha256(data).hexdigest(), source.path
+    elif source.pypi:
+        data = _repacked(_sdist(source.pypi, source.version or ""), source.subdir)
+        commit, ref = source.version or "", f"{source.pypi}=={source.version}"
+    else:
+        data = _repacked(_archive(source.archive or "", source.sha256 or ""), source.subdir)
+        commit, ref = source.sha256 or "", source.archive or ""
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+    short = re.sub(r"[^0-9A-Za-z.]", "", commit)[:7]
+    return Artifact(release_name(f"{stamp}-{short}"), data, hashlib.sha256(data).hexdigest(), ref, commit)
+
+
+def _run_git(repository: str, *argv: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", "-C", repository, *argv], capture_output=True, check=False)
+
+
+def _git(source: Source, ref: str, dirty: bool) -> tuple[str, bytes]:
+    origin = source.git or "."
+    if "://" in origin or re.match(r"[\w.-]+@[\w.-]+:", origin):
+        with tempfile.TemporaryDirectory() as clone:
+            done = subprocess.run(
+                ["git", "clone", "-q", "--bare", "--", origin, clone], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise BadInput(f"source.git: {origin} can't be cloned: {done.stderr.strip()[-300:]}")
+            return _archived(clone, source, ref)
+    if not Path(origin).expanduser().is_dir():
+        raise BadInput(f"source.git: there is no directory {origin}", "It is relative to where fab runs.")
+    origin = str(Path(origin).expanduser())
+    if _run_git(origin, "rev-parse", "--git-dir").returncode:
+        raise BadInput(f"source.git: {origin} is no git repository", "Use source.path for a plain directory.")
+    changed = _run_git(origin, "status", "--porcelain", "--untracked-files=no", "--", ".").stdout.decode().splitlines()
+    if changed and ref == "HEAD" and not dirty:
+        raise BadInput(
+            f"source.git: {origin} has changes that are not committed: {', '.join(line[3:] for line in changed[:3])}",
+            "Commit them, or deploy without them: --dirty",
+        )
+    return _archived(origin, source, ref)
+
+
+def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
+    if ref.startswith("-"):
+        raise BadInput(f"--ref: {ref!r} is no branch, tag or commit")
+    found = _run_git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if found.returncode:
+        raise BadInput(
+            f"--ref: {repository} has no branch, tag or commit {ref!r}", "git branch -a and git tag list them."
+        )
+    commit = found.stdout.decode().strip()
+    prefix = _run_git(repository, "rev-parse", "--show-prefix").stdout.decode().strip()
+    subdir = str(PurePosixPath(prefix or ".") / source.subdir)
+    tree = commit if subdir == "." else f"{commit}:{subdir}"
+    packed = _run_git(repository, "archive", "--format=tar", tree)
+    if packed.returncode:
+        raise BadInput(f"source.subdir: {ref} has no directory {subdir}", packed.stderr.decode().strip()[-300:])
+    return commit, _compressed(packed.stdout)
+
+
+def _compressed(data: bytes) -> bytes:
+    return gzip.compress(data, compresslevel=1, mtime=0)
+
+
+def _directory(top: Path) -> bytes:
+    if not top.is_dir():
+        raise BadInput(f"source.path: there is no directory {top}", "It is relative to where fab runs.")
+    paths = sorted(p for p in top.rglob("*") if not LEFT_OUT & set(p.relative_to(top).parts) and p.suffix != ".pyc")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path in paths:
+            if path.is_symlink() or path.is_file() or path.is_dir():
+                tar.add(path, arcname=str(path.relative_to(top)), recursive=False, filter=_anonymous)
+    return _compressed(out.getvalue())
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def _sdist(project: str, version: str) -> bytes:
+    """The sdist of a project on the package index."""
+    import sys
+
+    with tempfile.TemporaryDirectory() as target:
+        argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary=:all:", "--no-build-isolation"]
+        done = subprocess.run(
+            [*argv, "-d", target, f"{project}=={version}"], capture_output=True, text=True, check=False
+        )
+        found = sorted(Path(target).iterdir())
+        if done.returncode or not found:
+            raise BadInput(f"source.pypi: {project}=={version} has no sdist: {done.stderr.strip()[-300:]}")
+        return found[0].read_bytes()
+
+
+def _archive(where: str, sha256: str) -> bytes:
+    if where.startswith("https://"):
+        with urllib.request.urlopen(where, timeout=60) as answer:
+            data: bytes = answer.read()
+    elif "://" in where:
+        raise BadInput(f"source.archive: {where} is no https URL and no path")
+    elif not Path(where).expanduser().is_file():
+        raise BadInput(f"source.archive: there is no file {where}")
+    else:
+        data = Path(where).expanduser().read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise BadInput(f"source.archive: {where} has the sha256 {found}, not {sha256}", "Check where it comes from.")
+    return data
+
+
+def _repacked(data: bytes, subdir: str) -> bytes:
+    """`data`, a tar file, without the one directory that all of it lies in, and only `subdir` of that."""
+    out = io.BytesIO()
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive, tarfile.open(fileobj=out, mode="w") as tar:
+            members = archive.getmembers()
+            prefix = PurePosixPath(_common(m.name for m in members)) / subdir
+            for member in members:
+                path = PurePosixPath(member.name)
+                if prefix in path.parents:
+                    content = archive.extractfile(member) if member.isreg() else None
+                    member.name = str(path.relative_to(prefix))
+                    tar.addfile(_anonymous(member), content)
+    except tarfile.TarError as error:
+        raise BadInput(f"source: the archive can't be read: {error}") from None
+    return _compressed(out.getvalue())
+
+
+def _common(names: Iterable[str]) -> str:
+    tops = {PurePosixPath(name).parts[0] for name in names if PurePosixPath(name).parts}
+    return tops.pop() if len(tops) == 1 else "."

@@ -1,0 +1,223 @@
+"""Connections to hosts: as the deploy user, with host keys checked, to call the release engine there."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fabric
+import paramiko
+
+from hostwright.errors import BadInput, Busy, HostwrightError
+
+CONNECT_TIMEOUT = 10
+"""Seconds."""
+
+
+class Unreachable(HostwrightError):
+    """A host that can't be talked to, or no longer."""
+
+
+def ssh_options(variables: Mapping[str, Any]) -> dict[str, str]:
+    """The `-o Name=value` options in Ansible's ssh arguments, by lower-case name."""
+    text = " ".join(str(variables.get(f"ansible_ssh_{kind}_args", "")) for kind in ("common", "extra"))
+    words = shlex.split(text)
+    found = {}
+    for number, word in enumerate(words):
+        pair = (
+            words[number + 1] if word == "-o" and number + 1 < len(words) else word[2:] if word.startswith("-o") else ""
+        )
+        name, separator, value = pair.partition("=")
+        if separator:
+            found[name.strip().lower()] = value.strip()
+        if word == "-J" and number + 1 < len(words):
+            found["proxyjump"] = words[number + 1]
+    return found
+
+
+class Remote:
+    """One host. `name` is the inventory's; `variables` are its own."""
+
+    def __init__(self, name: str, variables: Mapping[str, Any], site: str) -> None:
+        self.name = name
+        self.site = site
+        self.address = str(variables.get("ansible_host", name))
+        self.user = str(variables.get("hostwright_deploy_user", "deploy"))
+        self.port = int(variables.get("ansible_port", 22))
+        options = ssh_options(variables)
+        self.known_hosts = options.get("userknownhostsfile", "~/.ssh/known_hosts")
+        self.jump = options.get("proxyjump", "")
+        self.key = str(variables.get("ansible_ssh_private_key_file", ""))
+        self._connection: Any = None
+
+    def connect(self) -> None:
+        """Open the connection; raises Unreachable or BadInput with what to do."""
+        where = f"{self.user}@{self.address}:{self.port}"
+        settings: dict[str, Any] = {"banner_timeout": CONNECT_TIMEOUT, "auth_timeout": CONNECT_TIMEOUT}
+        if self.key:
+            if not Path(self.key).expanduser().exists():
+                raise BadInput(f"{self.name}: there is no key {self.key}", "ansible_ssh_private_key_file names it.")
+            settings |= {"key_filename": str(Path(self.key).expanduser()), "look_for_keys": False}
+        gateway = fabric.Connection(self.jump) if self.jump else None
+        for one in filter(None, (gateway,)):
+            self._check_keys(one)
+        connection = fabric.Connection(
+            self.address,
+            user=self.user,
+            port=self.port,
+            gateway=gateway,
+            connect_timeout=CONNECT_TIMEOUT,
+            connect_kwargs=settings,
+        )
+        self._check_keys(connection)
+        try:
+            connection.open()
+        except paramiko.BadHostKeyException:
+            raise BadInput(
+                f"{self.name}: the host key of {self.address} is not the known one",
+                f"If the host was made anew: ssh-keygen -R {self.address} -f {self.known_hosts}, then add its new key.",
+            ) from None
+        except paramiko.AuthenticationException:
+            raise BadInput(
+                f"{self.name}: {where} does not let us in",
+                "hostwright_authorized_keys must list your key; then run: ansible-playbook playbooks/bootstrap.yml",
+            ) from None
+        except paramiko.SSHException as error:
+            if "not found in known_hosts" in str(error):
+                raise BadInput(
+                    f"{self.name}: the host key of {self.address} is not known",
+                    f"Compare its fingerprint, then: ssh-keyscan -p {self.port} {self.address} >> {self.known_hosts}",
+                ) from None
+            raise Unreachable(f"{self.name}: {where}: {error}") from None
+        except OSError as error:
+            reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or error
+            raise Unreachable(f"{self.name}: {where} can't be reached: {reason}", "Is the host up?") from None
+        connection.transport.set_keepalive(5)
+        self._connection = connection
+
+    def _check_keys(self, connection: Any) -> None:
+        client = connection.client
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        for path in (*self.known_hosts.split(), "/etc/ssh/ssh_known_hosts"):
+            if Path(path).expanduser().exists():
+                client.load_system_host_keys(str(Path(path).expanduser()))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def channel(self, command: str, tty: tuple[str, int, int] | None = None) -> paramiko.Channel:
+        """Start `command` on the host; connects where that is not done yet."""
+        if self._connection is None or not self._connection.is_connected:
+            self.connect()
+        try:
+            opened: paramiko.Channel = self._connection.transport.open_session(timeout=CONNECT_TIMEOUT)
+            if tty:
+                opened.get_pty(term=tty[0], width=tty[1], height=tty[2])
+            opened.exec_command(command)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(f"{self.name}: the connection broke: {error or type(error).__name__}") from None
+        return opened
+
+    def upload(self, data: bytes, name: str) -> None:
+        """Put `data` where the engine looks for uploads."""
+        if self._connection is None:
+            self.connect()
+        try:
+            self._connection.sftp().putfo(io.BytesIO(data), f"/srv/{self.site}/incoming/{name}")
+        except FileNotFoundError:
+            raise BadInput(f"{self.name}: the host is not set up for {self.site}", PROVISION) from None
+        except (OSError, paramiko.SSHException, EOFError) as error:
+            raise HostwrightError(f"{self.name}: the upload failed: {error}", "Is its disk full?") from None
+
+    def call(self, request: Mapping[str, Any], tty: tuple[str, int, int] | None = None) -> Call:
+        """Send one request to the engine."""
+        channel = self.channel(engine_command(self.site), tty)
+        try:
+            channel.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise Unreachable(f"{self.name}: the connection broke: {error}") from None
+        return Call(self, channel)
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request that has one event for an answer."""
+        call = self.call(request)
+        try:
+            event = call.event()
+            if event is None:
+                raise call.failure()
+            return event
+        finally:
+            call.channel.close()
+
+
+PROVISION = "Run: ansible-playbook playbooks/bootstrap.yml playbooks/site.yml"
+
+
+def engine_command(site: str) -> str:
+    """The one command that the deploy user may run as root."""
+    return f"sudo -n /usr/local/sbin/hostwright-engine {site}"
+
+
+class Call:
+    """A request under way: events come out, commands may go in."""
+
+    def __init__(self, remote: Remote, channel: paramiko.Channel) -> None:
+        self.remote = remote
+        self.channel = channel
+        self._pending = b""
+
+    def send(self, command: Mapping[str, Any]) -> None:
+        try:
+            self.channel.sendall(json.dumps(command).encode() + b"\n")
+        except OSError as error:
+            raise Unreachable(f"{self.remote.name}: the connection broke: {error}") from None
+
+    def event(self) -> dict[str, Any] | None:
+        """The next event, or None where the other side is done. Raises what an error event says."""
+        while b"\n" not in self._pending:
+            try:
+                data = self.channel.recv(65536)
+            except (TimeoutError, OSError):
+                data = b""
+            if not data:
+                return None
+            self._pending += data
+        line, self._pending = self._pending.split(b"\n", 1)
+        try:
+            event: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise HostwrightError(f"{self.remote.name}: the engine said {line[:200]!r}", PROVISION) from None
+        if event.get("event") == "error":
+            raise failure(self.remote.name, event)
+        return event
+
+    def failure(self) -> HostwrightError:
+        """Why the call ended without an answer."""
+        said = b""
+        while self.channel.recv_stderr_ready():
+            said += self.channel.recv_stderr(65536)
+        text = said.decode(errors="replace").strip()
+        if self.channel.exit_status_ready() and self.channel.recv_exit_status() == -1 and not text:
+            return Unreachable(f"{self.remote.name}: the connection was lost")
+        if re.search(r"sudo|password|not found|No such file", text):
+            return BadInput(f"{self.remote.name}: the host is not set up for {self.remote.site} ({text})", PROVISION)
+        if text:
+            return HostwrightError(f"{self.remote.name}: {text[-500:]}")
+        return Unreachable(f"{self.remote.name}: the connection was lost")
+
+
+def failure(host: str, error: Mapping[str, Any]) -> HostwrightError:
+    """The exception for an engine's error."""
+    step = f"{error['step']}: " if error.get("step") and not str(error["message"]).startswith(error["step"]) else ""
+    lines = [f"{host}: {step}{error['message']}", *(f"    {line}" for line in error.get("tail", ()))]
+    if error.get("log"):
+        lines.append(f"    (the whole output: {host}:{error['log']})")
+    kind = {"busy": Busy, "bad_input": BadInput}.get(str(error.get("kind")), HostwrightError)
+    return kind("\n".join(lines), str(error.get("hint", "")))

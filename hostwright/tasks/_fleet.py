@@ -1,0 +1,63 @@
+"""What the tasks of a site share: the inventory they were given, and the connections to its hosts."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from hostwright import inventory as inventories
+from hostwright.errors import BadInput, HostwrightError
+from hostwright.inventory import Inventory
+from hostwright.release import plan
+from hostwright.remote import Remote
+
+
+def operation() -> str:
+    """A name for one run of a task that changes something."""
+    return uuid.uuid4().hex[:16]
+
+
+def owner() -> str:
+    """Who runs this, for the lock and the list of releases."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def read(inventory: str, limit: str = "") -> tuple[Inventory, list[str]]:
+    """The inventory, and those of its hosts that run the site and that `limit` names."""
+    read_in = inventories.load(inventory)
+    selected = read_in.select(list(read_in.variables), limit)
+    return read_in, plan.hosts_of(read_in.site, read_in.groups, selected)
+
+
+def remotes(found: Inventory, hosts: Sequence[str]) -> list[Remote]:
+    return [Remote(host, found.variables[host], found.site.name) for host in hosts]
+
+
+def ask_all(
+    found: Inventory, hosts: Sequence[str], request: dict[str, Any]
+) -> dict[str, dict[str, Any] | HostwrightError]:
+    """One request to every host side by side; a host that fails has its error for an answer."""
+
+    def ask(remote: Remote) -> Answer:
+        try:
+            return remote.ask(request)
+        except HostwrightError as error:
+            return error
+        finally:
+            remote.close()
+
+    chosen = remotes(found, hosts)
+    with ThreadPoolExecutor(max_workers=max(len(chosen), 1)) as pool:
+        return dict(zip(hosts, pool.map(ask, chosen), strict=True))
+
+
+def database_host(found: Inventory) -> str:
+    """The host of the site's databases."""
+    hosts = list(found.groups.get("db", ()))
+    if not hosts or not found.site.services.databases:
+        raise BadInput("the site has no database of its own", "services.databases and the group db describe it.")
+    return hosts[0]

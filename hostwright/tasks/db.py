@@ -1,0 +1,69 @@
+"""The site's database: dump, restore, a shell."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hostwright import console
+from hostwright import inventory as inventories
+from hostwright.errors import BadInput, HostwrightError
+from hostwright.remote import Remote
+from hostwright.tasks import _fleet
+from hostwright.tasks._task import task
+
+
+def _remote(inventory: str) -> Remote:
+    found = inventories.load(inventory)
+    return _fleet.remotes(found, [_fleet.database_host(found)])[0]
+
+
+@task(help={"to": "file to write; it must not be there yet", "database": "default: the site's first"})
+def dump(c: Any, to: str, inventory: str = "", database: str = "") -> None:
+    """Write a dump of the database to a file here."""
+    from hostwright.terminal import copy
+
+    path = Path(to)
+    if path.exists():
+        raise BadInput(f"--to: {to} is there already", "Name another file.")
+    remote = _remote(inventory)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("xb") as out:
+            part.chmod(0o600)
+            status = copy(remote, {"verb": "db", "do": "dump", "database": database or None}, None, out)
+        if status:
+            raise HostwrightError(f"{remote.name}: pg_dump failed with status {status}")
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"{path}: {path.stat().st_size} bytes")
+
+
+@task(help={"source": "a file that db.dump wrote", "database": "default: the site's first"})
+def restore(c: Any, source: str, inventory: str = "", database: str = "", yes: bool = False) -> None:
+    """Replace what is in the database by a dump, in one transaction."""
+    from hostwright.terminal import copy
+
+    path = Path(source)
+    if not path.is_file():
+        raise BadInput(f"--source: there is no file {source}", "fab db.dump writes one.")
+    remote = _remote(inventory)
+    console.confirm(f"Replace the tables of {database or 'the database'} on {remote.name} by those in {source}?", yes)
+    with path.open("rb") as dumped:
+        status = copy(remote, {"verb": "db", "do": "restore", "database": database or None}, dumped, sys.stdout.buffer)
+    if status:
+        raise HostwrightError(f"{remote.name}: pg_restore failed with status {status}; nothing was changed")
+
+
+@task(help={"database": "default: the site's first"})
+def shell(c: Any, inventory: str = "", database: str = "") -> None:
+    """Open psql as the application's user."""
+    from hostwright.terminal import attach
+
+    remote = _remote(inventory)
+    do = "shell" if sys.stdin.isatty() else "psql"
+    status = attach(remote, {"verb": "db", "do": do, "database": database or None})
+    if status:
+        raise HostwrightError(f"{remote.name}: psql ended with status {status}")

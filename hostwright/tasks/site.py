@@ -1,0 +1,304 @@
+"""A day's work on a site: deploy, roll back, look, run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from hostwright import console
+from hostwright.console import Reporter
+from hostwright.errors import BadInput, HostwrightError
+from hostwright.release import plan
+from hostwright.tasks import _fleet
+from hostwright.tasks._task import task
+
+
+def _interruptible() -> None:
+    """SIGTERM, as a cancelled pipeline job sends it, ends a run as Ctrl-C does: what was begun is undone."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _transact(
+    found: Any,
+    hosts: list[str],
+    request: dict[str, Any],
+    json: bool,
+    artifact: Any = None,
+    migrations: bool = False,
+    lock_wait: float = 0,
+    batch: int = 0,
+) -> None:
+    """Drive one transaction, in batches if asked, and say how it ended."""
+    from hostwright.release import drive
+
+    _interruptible()
+    op = _fleet.operation()
+    log = console.log_path(found.site.name, op)
+    reporter = Reporter(json, log)
+    reporter.event(
+        "begin", op=op, kind=request["kind"], site=found.site.name, hosts=hosts, release=request.get("release")
+    )
+    try:
+        for number, some in enumerate(plan.batches(hosts, batch)):
+            fleet = drive.Fleet(_fleet.remotes(found, some), f"{op}-{number}", reporter)
+            drive.run(fleet, found.site, request, artifact, migrations and number == 0, lock_wait)
+    except (HostwrightError, KeyboardInterrupt) as error:
+        reporter.event("end", result="failed", detail=str(error).split("\n")[0], error=str(error), log=str(log))
+        if not json:
+            print(f"events: {log}", file=sys.stderr)
+        raise
+    reporter.event("end", result="done", detail=request.get("release") or "", log=str(log))
+
+
+@task(
+    help={
+        "ref": "branch, tag or commit (default: source.ref of the site model)",
+        "batch": "this many hosts at a time, each batch whole, one after another",
+        "dry-run": "show every step for every host, and change nothing",
+        "lock-wait": "seconds to wait for someone else's deploy to end",
+        "dirty": "deploy the last commit although there are changes that are not committed",
+    }
+)
+def deploy(
+    c: Any,
+    inventory: str = "",
+    ref: str = "",
+    limit: str = "",
+    batch: int = 0,
+    lock_wait: int = 0,
+    dry_run: bool = False,
+    json: bool = False,
+    dirty: bool = False,
+) -> None:
+    """Build once, ship everywhere, go live together."""
+    from hostwright.release import source
+
+    with ThreadPoolExecutor(1) as pool:
+        # paramiko takes a while to load; the inventory is read by another process meanwhile.
+        reading = pool.submit(_fleet.read, inventory, limit)
+        import hostwright.release.drive  # noqa: F401 - for its effect, see above
+
+        found, hosts = reading.result()
+    artifact = source.build(found.site.source, ref, dirty)
+    if dry_run:
+        print(f"release {artifact.release} ({artifact.ref}, {artifact.commit[:12]}, {len(artifact.data) // 1024} KiB)")
+        rows = [
+            (step.state, step.do, host, step.detail)
+            for step in plan.steps(found.site, found.groups, hosts, "deploy")
+            for host in step.hosts
+        ]
+        console.table("", ("state", "step", "host", ""), rows)
+        return
+    request = {
+        "kind": "deploy",
+        "release": artifact.release,
+        "owner": _fleet.owner(),
+        "artifact": artifact.name,
+        "sha256": artifact.sha256,
+        "ref": artifact.ref,
+        "commit": artifact.commit,
+    }
+    _transact(found, hosts, request, json, artifact, lock_wait=lock_wait, batch=batch)
+
+
+@task(
+    positional=["release"],
+    help={
+        "release": "default: the one before",
+        "migrations": "undo the migrations that came with the newer releases",
+        "lock-wait": "seconds to wait for someone else's deploy to end",
+    },
+)
+def rollback(
+    c: Any,
+    release: str = "",
+    inventory: str = "",
+    limit: str = "",
+    migrations: bool = False,
+    lock_wait: int = 0,
+    json: bool = False,
+    yes: bool = False,
+) -> None:
+    """Go back to the release before, or to a named one."""
+    from hostwright.release.source import release_name
+
+    if release:
+        release_name(release)
+    found, hosts = _fleet.read(inventory, limit)
+    listed = _fleet.remotes(found, hosts[:1])[0].ask({"verb": "releases"})["releases"]
+    target, newer = _target(listed, release)
+    applied = [f"{app}.{name}" for row in newer for app, name in row["applied"] or []]
+    question = f"Roll {found.site.name} back to {target} on {', '.join(hosts)}?"
+    if migrations:
+        question += f" Migrations to undo: {', '.join(applied) or 'none'}."
+    elif applied:
+        note = f"these migrations stay applied: {', '.join(applied)} (--migrations undoes them)"
+        print(f"note: {note}", file=sys.stderr)
+    console.confirm(question, yes or json)
+    request = {"kind": "rollback", "release": target, "owner": _fleet.owner()}
+    _transact(found, hosts, request, json, migrations=migrations and bool(applied), lock_wait=lock_wait)
+
+
+def _target(listed: list[dict[str, Any]], release: str) -> tuple[str, list[dict[str, Any]]]:
+    """The release to go back to, and those that are newer than it, newest first."""
+    current = next((row for row in listed if row["current"]), None)
+    if current is None:
+        raise BadInput("nothing is deployed yet", "Use: fab deploy")
+    row = next((row for row in listed if (row["release"] == release if release else row["previous"])), None)
+    if row is None:
+        raise BadInput(
+            f"there is no release {release}" if release else "there is no earlier release to go back to",
+            "fab releases lists those that are there.",
+        )
+    return row["release"], [other for other in listed if other["created"] > row["created"]]
+
+
+@task()
+def restart(c: Any, inventory: str = "", limit: str = "", lock_wait: int = 0, json: bool = False) -> None:
+    """Start the current release afresh, without a failed request."""
+    found, hosts = _fleet.read(inventory, limit)
+    _transact(found, hosts, {"kind": "restart", "owner": _fleet.owner()}, json, lock_wait=lock_wait)
+
+
+@task()
+def releases(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> None:
+    """List the releases on the hosts."""
+    found, hosts = _fleet.read(inventory, limit)
+    answers = _fleet.ask_all(found, hosts, {"verb": "releases"})
+    rows = []
+    for host, answer in answers.items():
+        if isinstance(answer, HostwrightError):
+            raise answer
+        for row in answer["releases"]:
+            if json:
+                Reporter(True).event("release", host=host, **row)
+            mark = "current" if row["current"] else "previous" if row["previous"] else ""
+            commit = (row["commit"] or "")[:12]
+            rows.append(
+                (
+                    row["release"],
+                    host,
+                    mark,
+                    console.since(row["created"]),
+                    row["ref"] or "",
+                    commit,
+                    row["owner"] or "",
+                )
+            )
+    if not json:
+        console.table("", ("release", "host", "", "created", "ref", "commit", "by"), sorted(rows, reverse=True))
+
+
+@task()
+def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> None:
+    """Show hosts x services x release x slot x since; status 1 where the fleet is not of one release."""
+    found, hosts = _fleet.read(inventory, limit)
+    answers = _fleet.ask_all(found, hosts, {"verb": "status"})
+    rows, serving, problems = [], set(), []
+    for host, answer in answers.items():
+        if isinstance(answer, HostwrightError):
+            problems.append(answer.message)
+            rows.append((host, "", "", "", "unreachable", ""))
+            continue
+        if json:
+            Reporter(True).event("status", **{key: value for key, value in answer.items() if key != "event"})
+        current = answer["current"] or {"release": "none", "slot": None, "since": None}
+        serving.add(current["release"])
+        state = "maintenance" if answer["maintenance"] else "live" if answer["current"] else "nothing deployed"
+        rows.append(
+            (host, "release", current["release"], current["slot"] or "", state, console.since(current["since"]))
+        )
+        for unit in answer["units"]:
+            service, _, instance = unit["unit"].removesuffix(".service").partition("@")
+            slot = instance if service.endswith("-web") else ""
+            release = current["release"] if slot == current["slot"] else instance.rpartition(".")[0]
+            rows.append((host, service, release, slot, unit["state"], console.since(unit["since"])))
+            if unit["state"] not in ("active", "activating", "deactivating"):
+                problems.append(f"{host}: {unit['unit']} is {unit['state']}")
+        if answer["lock"]:
+            lock = answer["lock"]
+            rows.append(
+                (host, "deploy", lock.get("release") or "", "", f"by {lock.get('owner')}", lock.get("since") or "")
+            )
+    if not json:
+        console.table(found.site.name, ("host", "service", "release", "slot", "state", "since"), rows)
+    if len(serving) > 1:
+        problems.append(f"the hosts are on different releases: {', '.join(sorted(serving))}. Mend it with: fab deploy")
+    if problems:
+        raise HostwrightError("\n".join(problems))
+
+
+@task(
+    help={
+        "follow": "go on until interrupted",
+        "process": "one service, such as web, worker-default or beat",
+        "lines": "how many of each host's last lines",
+    }
+)
+def logs(
+    c: Any, inventory: str = "", limit: str = "", follow: bool = False, process: str = "*", lines: int = 50
+) -> None:
+    """Show what the site's services say, on all hosts."""
+    import re
+    import threading
+
+    found, hosts = _fleet.read(inventory, limit)
+    if not re.fullmatch(r"[a-z0-9*-]+", process):
+        raise BadInput(f"--process: {process!r} is no name of a service", "fab status lists them.")
+    unit = f"{found.site.name}-{process}@*" if process != "*" else f"{found.site.name}-*"
+    engine = f"hostwright-{found.site.name}-*"
+    command = f"journalctl --no-pager -q -o short-iso -n {int(lines)} -u '{unit}'"
+    command += (f" -u '{engine}'" if process == "*" else "") + (" -f" if follow else "")
+    prefix = len(hosts) > 1
+
+    def show(remote: Any) -> None:
+        channel = remote.channel(command)
+        pending = b""
+        while block := channel.recv(65536):
+            *whole, pending = (pending + block).split(b"\n")
+            for line in whole:
+                text = line.decode(errors="replace")
+                print(f"{remote.name:<12} {text}" if prefix else text, flush=True)
+
+    threads = [threading.Thread(target=show, args=(r,), daemon=True) for r in _fleet.remotes(found, hosts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@task(positional=["command"], help={"command": "such as 'check --deploy', in quotes", "host": "default: the first"})
+def manage(c: Any, command: str, inventory: str = "", host: str = "") -> None:
+    """Run one of Django's management commands on a host."""
+    import shlex
+
+    _execute(inventory, host, {"manage": shlex.split(command)})
+
+
+@task(help={"host": "default: the first"})
+def shell(c: Any, inventory: str = "", host: str = "") -> None:
+    """Open Django's shell on a host."""
+    _execute(inventory, host, {"manage": ["shell"]})
+
+
+@task(positional=["command"], help={"command": "in quotes", "host": "default: the first"})
+def run(c: Any, command: str, inventory: str = "", host: str = "") -> None:
+    """Run a command as the application's user, in the current release."""
+    import shlex
+
+    _execute(inventory, host, {"argv": shlex.split(command)})
+
+
+def _execute(inventory: str, host: str, request: dict[str, Any]) -> None:
+    from hostwright.terminal import attach
+
+    found, hosts = _fleet.read(inventory, host)
+    status = attach(_fleet.remotes(found, hosts[:1])[0], {"verb": "exec", **request})
+    if status:
+        raise HostwrightError(f"{hosts[0]}: the command ended with status {status}")

@@ -42,7 +42,7 @@ def ask_all(
 ) -> dict[str, dict[str, Any] | HostwrightError]:
     """One request to every host side by side; a host that fails has its error for an answer."""
 
-    def ask(remote: Remote) -> Answer:
+    def ask(remote: Remote) -> dict[str, Any] | HostwrightError:
         try:
             return remote.ask(request)
         except HostwrightError as error:

@@ -513,7 +513,7 @@ class Transaction:
 
 def _answer(output, step, log):
     """The facts in a probe's output."""
-    for line in output.splitlines():
+    for line in output.split("\n"):  # splitlines() would split at the mark itself
         if line.startswith(MARK):
             return json.loads(line[len(MARK) :])
     raise Failed("{} ended without an answer".format(step), step=step, log=log, tail=output.splitlines()[-15:])

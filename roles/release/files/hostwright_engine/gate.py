@@ -62,9 +62,11 @@ def status(agreed, paths, request):
     state = storage.State(paths.state)
     site = agreed["site"]
     names = []
-    for name in units.instances(paths):
-        names.append(name + ".service")
     current = state["current"]
+    for name, active in zip(units.instances(paths), units.states([n + ".service" for n in units.instances(paths)])):
+        # An instance of another release that has ended its work is of no interest.
+        if active not in ("inactive", "failed") or (current and current["release"] in name) or "-web@" in name:
+            names.append(name + ".service")
     record = state["releases"].get(current["release"], {}) if current else {}
     say(
         {

@@ -30,6 +30,12 @@ def start(paths, slot, values):
     units.start([listener, service], "standby", 60)
 
 
+def ask_to_stop(site, slot):
+    """Begin to stop `slot`, without waiting; its socket first, so that nothing starts it again."""
+    service, listener = names(site, slot)
+    units.systemctl("stop", "--no-block", listener, service)
+
+
 def stop(paths, slot, timeout):
     """Stop `slot`; its socket first, so that nothing starts it again."""
     service, listener = names(paths.site, slot)

@@ -10,6 +10,12 @@ from .contract import account
 from .errors import BadRequest, EngineError, Failed
 
 PHASES = ("locked", "prepared", "built", "migrated", "standby", "flipping", "flipped", "confirmed")
+STAYS_UP = 1.0
+"""Seconds after which a process that does not say when it is ready counts as started."""
+
+PATIENCE = 0.5
+"""Seconds to wait for old processes. They take no new work any more; what they have under way may take long."""
+
 MARK = "\x1eHOSTWRIGHT "
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -395,35 +401,46 @@ class Transaction:
         if not self.past("confirmed"):
             raise BadRequest("the release is not confirmed yet")
         old = self.record["old"]
+        retired = old["slot"] if old else None
         problems = []
         answer = {"workers": [], "stopping": [], "removed": []}
-        started = []
-        try:
-            answer["workers"], started = self.step("workers", self._start_processes)
-        except EngineError as error:
-            problems.append(error)
-        if old and old["slot"]:
+
+        def attempt(name, function, *args):
             try:
-                self.step("drain", self._retire, old["slot"])
+                return self.step(name, function, *args)
             except EngineError as error:
                 problems.append(error)
+                return None
+
+        if retired:
+            attempt("drain", self._drain, retired)
+        started = attempt("workers", self._start_processes)
+        if started is not None:
+            answer["workers"] = sorted(started)
+            answer["stopping"] = attempt("old workers", self._stop_processes, started) or []
+        if retired:
+            attempt("old slot", self._retire, retired)
         if not problems:
-            answer["stopping"] = self.step("old workers", self._stop_processes, started)
             try:
                 self._hooks("after_deploy", self.agreed["user"])
             except EngineError as error:
                 problems.append(error)
-        answer["removed"] = self.step("clean up", releases.clean_up, self.agreed, self.paths, self.state)
+        answer["removed"] = attempt("clean up", releases.clean_up, self.agreed, self.paths, self.state) or []
         self.state.save(transaction=None)
         if problems:
             raise problems[0]
         return answer
 
+    def _drain(self, slot):
+        timeout = self.agreed["releases"]["drain_timeout"]
+        drained = slots.drain(self.paths, slot, timeout)
+        slots.ask_to_stop(self.paths.site, slot)
+        if not drained:
+            raise Failed("slot {} still had connections after {} s, and was stopped".format(slot, timeout))
+
     def _retire(self, slot):
-        drained = slots.drain(self.paths, slot, self.agreed["releases"]["drain_timeout"])
-        left = slots.stop(self.paths, slot, 60)
-        if left or not drained:
-            raise Failed("slot {} still had connections after {} s".format(slot, self.agreed["releases"]["drain_timeout"]))
+        if slots.stop(self.paths, slot, 60):
+            raise Failed("slot {} did not stop".format(slot))
 
     def _instances(self, process, release):
         """Full unit names of a process for `release`. A restart gets names of its own."""
@@ -451,19 +468,23 @@ class Transaction:
             unit = "{}-timer-{}".format(self.agreed["site"], timer)
             units.write_instance(self.paths, unit, self._unit_env(self.release, {"HOSTWRIGHT_INSTANCE": timer}))
         started = [name[: -len(".service")] for name in wanted + notified]
-        if wanted + notified:
-            units.start(wanted + notified, "workers", 120)
         if wanted:
-            self._stays_up(wanted)
-        return sorted(started), started
+            units.start(wanted, "workers", 120)
+        since = time.monotonic()
+        if notified:
+            units.start(notified, "workers", 120)
+        if wanted:
+            self._stays_up(wanted, since + STAYS_UP)
+        return started
 
-    def _stays_up(self, names):
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:
+    def _stays_up(self, names, deadline):
+        while True:
             for name, state in zip(names, units.states(names)):
                 if state != "active":
                     raise Failed("{} did not stay up".format(name), step="workers", tail=units.messages([name]))
-            time.sleep(0.2)
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.1)
 
     def _stop_processes(self, keep):
         """Ask every process of another release to stop; returns those that still finish their work."""
@@ -474,7 +495,7 @@ class Transaction:
             if "@" in name and not name.startswith(site + "-web@") and name not in keep
         ]
         services = [name + ".service" for name in gone]
-        left = units.stop(services, 10)
+        left = units.stop(services, PATIENCE)
         for name in gone:
             if name + ".service" not in left:
                 units.forget_instance(self.paths, name)

@@ -90,6 +90,44 @@ def timers_on(site: Site, groups: Groups, host: str) -> list[dict[str, Any]]:
     return [timer.model_dump() for timer in site.timers if list(groups.get(timer.group, ()))[:1] == [host]]
 
 
+def shared(site: Site) -> list[str]:
+    """The directories below /srv/SITE/shared that the application may write."""
+    media = ["media"] if site.media else []
+    beat = ["beat"] if site.celery and site.celery.beat else []
+    return [*media, *beat, *site.shared]
+
+
+def databases(site: Site, groups: Groups, addresses: Mapping[str, str], deploy_user: str) -> dict[str, Any]:
+    """What the database host needs: roles, databases, access rules and the map of system users.
+
+    On its own host the application, and who deploys it, is known by its system user; from other hosts, by a password.
+    """
+    wanted = site.services.databases
+    elsewhere = [address for host, address in addresses.items() if host not in groups.get("db", ())]
+    passwords = {
+        site.database_owner(d): d.password.get_secret_value() for d in wanted if d.password is not None and elsewhere
+    }
+    owners = list(dict.fromkeys(site.database_owner(d) for d in wanted))
+    rules: list[dict[str, str]] = []
+    for database in wanted:
+        owner = site.database_owner(database)
+        rule = {"database": database.name, "user": owner}
+        rules.append({"type": "local", **rule, "method": "peer", "options": "map=hostwright"})
+        rules += [{"type": "host", **rule, "address": f"{a}/32", "method": "password"} for a in elsewhere]
+    return {
+        "roles": [{"name": owner, "password": passwords.get(owner, "")} for owner in owners],
+        "databases": [
+            {"name": d.name, "owner": site.database_owner(d), "extensions": list(d.extensions)} for d in wanted
+        ],
+        "hba": rules,
+        "ident": [
+            {"map": "hostwright", "system_user": user, "role": owner}
+            for owner in owners
+            for user in (site.name, deploy_user)
+        ],
+    }
+
+
 def environment(site: Site) -> dict[str, str]:
     """The application's environment on every host, secrets in the clear."""
     derived = {}

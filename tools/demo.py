@@ -74,7 +74,9 @@ def run(title: str, command: list[str], log: Path) -> float:
 
 def commit_sample(text: str) -> None:
     """Bring the sample site into a repository of its own, with `text` as its newest change."""
-    shutil.copytree(ROOT / "examples" / "shop", REPOSITORY, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "examples" / "shop", REPOSITORY, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+    )
     (REPOSITORY / BANNER).write_text(f"{text}\n", encoding="utf-8")
     author = ["-c", "user.name=demo", "-c", "user.email=demo@example.com"]
     for arguments in (["init", "-q"], ["add", "-A"], [*author, "commit", "-q", "-m", text]):

@@ -14,8 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import yaml
-
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.lab import plan
 
@@ -336,7 +334,7 @@ def _write_inventory(name: str, lab: list[plan.Host], directory: Path) -> None:
     variables = target / "group_vars" / "all"
     variables.mkdir(parents=True, exist_ok=True)
     hosts_yml = plan.inventory(lab, str(directory / "key"), str(directory / "known_hosts"))
-    (target / "hosts.yml").write_text(yaml.safe_dump(hosts_yml, sort_keys=False), encoding="utf-8")
+    (target / "hosts.yml").write_text(json.dumps(hosts_yml, indent=2) + "\n", encoding="utf-8")
     for source in (ROOT / "examples" / "shop" / "deploy").glob("*.yml"):
         shutil.copy(source, variables / source.name)
     described = [{"lab": h.lab, "name": h.name, "address": h.address, "groups": h.groups} for h in lab]

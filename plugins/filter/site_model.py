@@ -30,8 +30,14 @@ class FilterModule:
         return {
             "hostwright_site": lambda data: config.revealed(_site(data)),
             "hostwright_contract": lambda data, groups, host: contract.contract(_site(data), groups, host),
-            "hostwright_environment_file": lambda data: contract.environment_file(
-                contract.environment(_site(data))
+            "hostwright_environment_file": lambda data: contract.environment_file(contract.environment(_site(data))),
+            "hostwright_app_hosts": contract.app_hosts,
+            "hostwright_shared": lambda data: contract.shared(_site(data)),
+            "hostwright_databases": lambda data, groups, variables, deploy_user: contract.databases(
+                _site(data),
+                groups,
+                {host: variables[host].get("ansible_host", host) for host in contract.app_hosts(groups)},
+                deploy_user,
             ),
             "hostwright_processes": lambda data, groups, host: [
                 {**p.model_dump(), "exec_start": contract.exec_start(p.command)}

@@ -28,9 +28,7 @@ class Shop(TestCase):
         self.assertEqual(self.client.get("/healthz").status_code, 200)
 
     def test_an_order_has_an_event_and_a_message(self):
-        answer = self.client.post(
-            "/api/orders", json.dumps({"customer": "Ann", "cents": 5}), "application/json"
-        )
+        answer = self.client.post("/api/orders", json.dumps({"customer": "Ann", "cents": 5}), "application/json")
         self.assertEqual(answer.status_code, 201)
         self.assertEqual(Order.objects.get().customer, "Ann")
         self.assertEqual(Event.objects.get().kind, "order")

@@ -1,0 +1,1 @@
+"""Large PostgreSQL tables, divided by a declared spec: spec -> catalog -> plan -> SQL -> apply."""

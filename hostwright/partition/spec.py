@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+Interval = Literal["day", "week", "month", "quarter", "year"]
+
 
 class PartitionSpec(BaseModel):
     """One partitioned table."""
@@ -16,9 +18,8 @@ class PartitionSpec(BaseModel):
     """Schema and name, such as `public.events_event`; the schema defaults to public."""
     key: Annotated[str, StringConstraints(min_length=1)]
     """The partition key: a column of type date, timestamp or timestamptz that is never NULL."""
-    interval: Literal["day", "week", "month", "quarter", "year"] = "month"
-    strategy: Literal["auto", "declarative", "landing"] = "auto"
-    """auto: declarative from PostgreSQL 11 on, landing before."""
+    interval: Interval = "month"
+    """What one child table holds; its bounds are in UTC."""
     premake: Annotated[int, Field(ge=1, le=120)] = 3
     """How many periods ahead have a child table."""
     keep: Annotated[int, Field(ge=1, le=1200)] | None = 12
@@ -27,3 +28,11 @@ class PartitionSpec(BaseModel):
     """What happens to a child that is older: detach leaves it as a table of its own."""
     database: str | None = None
     """Default: the site's first database."""
+
+    @property
+    def schema_name(self) -> str:
+        return self.table.rpartition(".")[0] or "public"
+
+    @property
+    def table_name(self) -> str:
+        return self.table.rpartition(".")[2]

@@ -28,7 +28,7 @@ def health(request):
 
 @csrf_exempt
 def orders(request):
-    """GET: the newest orders. POST {"customer": ..., "cents": ...}: one more, its event, and a task by way of the outbox."""
+    """GET: the newest orders. POST {"customer": ..., "cents": ...}: one more, its event, and a task in the outbox."""
     if request.method == "GET":
         newest = Order.objects.order_by("-id").values("id", "customer", "cents")[:10]
         return JsonResponse({"orders": list(newest), "release": os.environ.get("HOSTWRIGHT_RELEASE")})

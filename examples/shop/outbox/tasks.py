@@ -8,7 +8,7 @@ from outbox.models import Message
 
 @shared_task
 def send_outbox(limit=500):
-    """Send what waits, oldest first; returns how many. A message that the broker did not take stays for the next run."""
+    """Send what waits, oldest first; returns how many. What the broker did not take stays for the next run."""
     with transaction.atomic():
         waiting = list(Message.objects.select_for_update(skip_locked=True).order_by("id")[:limit])
         for message in waiting:

@@ -1,0 +1,77 @@
+"""A connection to the site's database: given as a DSN, or through ssh to the database host's unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from hostwright.errors import BadInput, HostwrightError
+from hostwright.remote import CONNECT_TIMEOUT, Remote
+
+SOCKET = "/var/run/postgresql/.s.PGSQL.5432"
+
+
+@contextlib.contextmanager
+def direct(dsn: str) -> Iterator[Any]:
+    """The database that `dsn` names. A password belongs into PGPASSWORD or ~/.pgpass."""
+    try:
+        connection = psycopg2.connect(dsn, connect_timeout=CONNECT_TIMEOUT, application_name="hostwright")
+    except psycopg2.Error as error:
+        raise BadInput(f"the database can't be reached: {str(error).strip()}", "--dsn names it.") from None
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def through(remote: Remote, database: str, role: str) -> Iterator[Any]:
+    """`database` on `remote`, as `role`: the server knows the deploy user by its system name, without a password."""
+    with tempfile.TemporaryDirectory(prefix="hostwright-") as directory:
+        local = Path(directory) / ".s.PGSQL.5432"
+        tunnel = subprocess.Popen(
+            [*command(remote), "-N", "-L", f"{local}:{SOCKET}", f"{remote.user}@{remote.address}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            deadline = time.monotonic() + CONNECT_TIMEOUT
+            while not local.exists():
+                if tunnel.poll() is not None or time.monotonic() > deadline:
+                    tunnel.kill()
+                    said = tunnel.communicate()[1].decode(errors="replace").strip()
+                    raise HostwrightError(f"{remote.name}: no tunnel to the database: {said[-300:] or 'no answer'}")
+                time.sleep(0.02)
+            with direct(f"host={directory} dbname={database} user={role}") as connection:
+                yield connection
+        finally:
+            tunnel.terminate()
+            tunnel.wait()
+
+
+def command(remote: Remote) -> list[str]:
+    """The ssh client's command line for `remote`, with its host key checked."""
+    options = [
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        "ExitOnForwardFailure=yes",
+        f"UserKnownHostsFile={remote.known_hosts}",
+        f"ConnectTimeout={CONNECT_TIMEOUT}",
+    ]
+    argv = ["ssh", "-p", str(remote.port)]
+    for option in options:
+        argv += ["-o", option]
+    if remote.key:
+        argv += ["-i", remote.key]
+    if remote.jump:
+        argv += ["-J", remote.jump]
+    return argv

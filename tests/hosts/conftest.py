@@ -1,0 +1,144 @@
+"""A throwaway host with the sample site on it, for the tests in this folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hostwright.errors import HostwrightError
+from hostwright.lab import machine, plan
+from tests.conftest import need
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LAB = "test"
+
+
+@dataclass
+class World:
+    """The lab, its inventory, and the repository that is deployed from."""
+
+    hosts: list[plan.Host]
+    repository: Path
+
+    @property
+    def host(self) -> plan.Host:
+        return self.hosts[0]
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host.address}"
+
+    def run(self, *argv: str, status: int = 0, timeout: float = 600) -> str:
+        """Run a command of the project; returns all that it printed. `status` is what it has to end with."""
+        done = subprocess.run(
+            argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+        )
+        printed = done.stdout + done.stderr
+        assert done.returncode == status, f"{' '.join(argv)} ended with {done.returncode}:\n{printed[-6000:]}"
+        assert "Traceback (most recent call last)" not in done.stderr, printed[-6000:]
+        return printed
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def fab(self, *argv: str, status: int = 0) -> str:
+        return self.run("fab", *argv, status=status)
+
+    def page(self, path: str = "/") -> str:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def on_host(self, *argv: str) -> str:
+        return machine.execute(self.host, argv)
+
+    def commit(self, changes: dict[str, str | None], message: str = "change") -> None:
+        """Commit files by their paths; None removes one."""
+        for path, text in changes.items():
+            target = self.repository / path
+            if text is None:
+                target.unlink()
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+        git(self.repository, "add", "-A")
+        git(self.repository, "commit", "-q", "--allow-empty", "-m", message)
+
+    def undo_commit(self) -> None:
+        git(self.repository, "reset", "-q", "--hard", "HEAD~1")
+
+    def deploy_text(self, text: str) -> str:
+        """Deploy a release whose page says `text`."""
+        self.commit({"shop/templates/banner.txt": text + "\n"}, text)
+        return self.fab("deploy")
+
+    def releases(self) -> list[str]:
+        return self.on_host("ls", "/srv/shop/releases").split()
+
+
+def git(repository: Path, *argv: str) -> None:
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    subprocess.run(("git", *author, *argv), cwd=repository, check=True, capture_output=True)
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "ANSIBLE_INVENTORY": f"inventory/{LAB}", "ANSIBLE_NOCOLOR": "1"}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A bare host, and a repository with the sample site."""
+    try:
+        machine.prepare()
+    except HostwrightError as error:
+        need("tests/hosts", error.message, error.hint)
+    machine.down(LAB)
+    hosts = machine.up(LAB, "one", "debian:12")
+    repository = tmp_path_factory.mktemp("site") / "shop"
+    shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__"))
+    git(repository, "init", "-q")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "first")
+    variables = ROOT / "inventory" / LAB / "group_vars" / "all" / "repository.yml"
+    variables.write_text(yaml.safe_dump({"shop_repository": str(repository)}), encoding="utf-8")
+    try:
+        yield World(hosts, repository)
+    finally:
+        if not os.environ.get("HOSTWRIGHT_KEEP_LAB"):
+            machine.down(LAB)
+
+
+@pytest.fixture(scope="session")
+def provisioned(world: World) -> World:
+    """The same, after bootstrap and site playbooks."""
+    world.run("ansible-playbook", "playbooks/bootstrap.yml")
+    world.run("ansible-playbook", "playbooks/site.yml")
+    return world
+
+
+@pytest.fixture(scope="session")
+def deployed(provisioned: World) -> World:
+    """The same, with a first release live."""
+    provisioned.deploy_text("the first release")
+    return provisioned
+
+
+def eventually(what: str, condition: object, seconds: float = 30) -> None:
+    """Wait until `condition()` is true."""
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.2)

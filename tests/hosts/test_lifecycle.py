@@ -48,14 +48,14 @@ def test_provision_and_again_without_a_change(provisioned: World) -> None:
     assert "DEPRECATION" not in again
 
 
-def test_before_the_first_deploy_the_site_says_that_it_is_not_there(provisioned: World) -> None:
+def test_before_the_first_deploy_nginx_has_nothing_to_show(provisioned: World) -> None:
     status = provisioned.on_host(
         "python3",
         "-c",
         "import http.client as h; c = h.HTTPConnection('localhost'); c.request('GET', '/'); "
         "print(c.getresponse().status)",
     )
-    assert status.strip() == "503"
+    assert status.strip() == "502"
 
 
 def test_dry_run_changes_nothing(provisioned: World) -> None:

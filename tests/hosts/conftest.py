@@ -98,26 +98,29 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A bare host, and a repository with the sample site."""
+def world() -> Iterator[World]:
+    """A bare host, and a repository with the sample site. HOSTWRIGHT_KEEP_LAB=1 keeps both for the next run."""
     try:
         machine.prepare()
     except HostwrightError as error:
         need("tests/hosts", error.message, error.hint)
-    machine.down(LAB)
+    keep = bool(os.environ.get("HOSTWRIGHT_KEEP_LAB"))
+    repository = machine.CACHE.parent / "tests" / "shop"
+    if not keep:
+        machine.down(LAB)
+        shutil.rmtree(repository, ignore_errors=True)
     hosts = machine.up(LAB, "one", "debian:12")
-    repository = tmp_path_factory.mktemp("site") / "shop"
-    shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__"))
-    git(repository, "init", "-q")
-    git(repository, "add", "-A")
-    git(repository, "commit", "-q", "-m", "first")
+    if not repository.exists():
+        shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__"))
+        git(repository, "init", "-q")
+        git(repository, "add", "-A")
+        git(repository, "commit", "-q", "-m", "first")
     variables = ROOT / "inventory" / LAB / "group_vars" / "all" / "repository.yml"
     variables.write_text(yaml.safe_dump({"shop_repository": str(repository)}), encoding="utf-8")
-    try:
-        yield World(hosts, repository)
-    finally:
-        if not os.environ.get("HOSTWRIGHT_KEEP_LAB"):
-            machine.down(LAB)
+    yield World(hosts, repository)
+    if not keep:
+        machine.down(LAB)
+        shutil.rmtree(repository)
 
 
 @pytest.fixture(scope="session")

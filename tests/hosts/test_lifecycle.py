@@ -110,6 +110,14 @@ def test_deploys_and_rollbacks_under_load(deployed: World) -> None:
     leftovers(deployed)
 
 
+MIGRATION = """\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("orders", "0001_initial")]
+    operations = """
+
 BROKEN = {
     "syntax error": ({"orders/views.py": "def broken(:\n"}, "check", "SyntaxError"),
     "import error when the worker boots": ({"shop/wsgi.py": "import no_such_module\n"}, "check", "no_such_module"),
@@ -132,10 +140,7 @@ BROKEN = {
         "answers for release another",
     ),
     "failing migration": (
-        {
-            "orders/migrations/0002_broken.py": "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n"
-            "    dependencies = [('orders', '0001_initial')]\n    operations = [migrations.RunSQL('SELECT no_such_column')]\n"
-        },
+        {"orders/migrations/0002_broken.py": MIGRATION + "[migrations.RunSQL('SELECT no_such_column')]\n"},
         "migrate",
         "no_such_column",
     ),
@@ -257,11 +262,7 @@ def test_someone_else_is_deploying(deployed: World) -> None:
 
 
 def test_rollback_takes_migrations_along(deployed: World) -> None:
-    migration = (
-        "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
-        "    dependencies = [('orders', '0001_initial')]\n"
-        "    operations = [migrations.AddField('order', 'note', models.TextField(default=''))]\n"
-    )
+    migration = MIGRATION + "[migrations.AddField('order', 'note', models.TextField(default=''))]\n"
     model = (deployed.repository / "orders/models.py").read_text() + '    note = models.TextField(default="")\n'
     deployed.commit({"orders/migrations/0002_note.py": migration, "orders/models.py": model}, "a column more")
     assert "orders.0002_note" in deployed.fab("deploy")

@@ -36,10 +36,10 @@ class Load:
     def _client(self, number: int) -> None:
         keep, post = number % 2 == 0, number >= 2
         pause = len(self._threads) / self.rate
-        connection: http.client.HTTPConnection | None = None
+        # It connects again by itself at the first request after it was closed.
+        connection = http.client.HTTPConnection(self.address, timeout=15)
         due = time.monotonic()
         while not self._stop.is_set():
-            connection = connection or http.client.HTTPConnection(self.address, timeout=15)
             try:
                 body = json.dumps({"customer": f"client {number}", "cents": 1}) if post else None
                 headers = {} if keep else {"Connection": "close"}
@@ -58,6 +58,6 @@ class Load:
                     self.releases.add(release)
             if not keep or problem:
                 connection.close()
-                connection = None
             due = max(due + pause, time.monotonic() - 1)
             self._stop.wait(max(0, due - time.monotonic()))
+        connection.close()

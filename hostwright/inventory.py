@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
+from jinja2.nativetypes import NativeEnvironment
+from jinja2.runtime import Context
+from jinja2.sandbox import SandboxedEnvironment
+
 from hostwright import config
 from hostwright.errors import BadInput
 
@@ -73,22 +78,28 @@ def _ansible_inventory(inventory: str) -> dict[str, Any]:
                 "Set ANSIBLE_VAULT_PASSWORD_FILE to the file that holds it.",
             )
         raise BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
-    return json.loads(done.stdout)  # type: ignore[no-any-return]  # what json gives
+    return json.loads(done.stdout, object_hook=_without_vaults)  # type: ignore[no-any-return]  # what json gives
+
+
+def _without_vaults(value: dict[str, Any]) -> Any:
+    """A value that was encrypted by itself (`!vault`) stays encrypted: the controller needs no secret."""
+    return "encrypted" if set(value) == {"__ansible_vault"} else value
 
 
 def parse(listed: Mapping[str, Any], origin: str = "the inventory") -> Inventory:
     """The inventory of what `ansible-inventory --list` printed."""
     groups = {name: _members(listed, name, set()) for name in listed if name != "_meta"}
-    variables = listed.get("_meta", {}).get("hostvars", {})
+    variables: Mapping[str, Mapping[str, Any]] = listed.get("_meta", {}).get("hostvars", {})
     if not variables:
         raise BadInput(
             f"{origin} has no hosts",
             "Name one with -i, ANSIBLE_INVENTORY or ansible.cfg; fab lab.up makes one to try.",
         )
-    described = next((values for values in variables.values() if "site" in values), None)
-    if described is None:
+    host = next((host for host, values in variables.items() if "site" in values), None)
+    if host is None:
         raise BadInput(f"{origin} has no variable `site`", "inventory/example/group_vars/all/site.yml shows it.")
-    return Inventory(config.load(resolve(described["site"], described)), groups, variables)
+    known = {**variables[host], "groups": groups, "hostvars": variables, "inventory_hostname": host}
+    return Inventory(config.load(resolve(variables[host]["site"], known)), groups, variables)
 
 
 def _members(listed: Mapping[str, Any], name: str, seen: set[str]) -> list[str]:
@@ -101,33 +112,54 @@ def _members(listed: Mapping[str, Any], name: str, seen: set[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def resolve(value: Any, variables: Mapping[str, Any]) -> Any:
-    """`value` with its Jinja expressions replaced, as far as they need nothing but `variables`.
+class _Context(Context):
+    """Variables that are expressions themselves are resolved when they are used, as Ansible does it."""
 
-    Ansible resolves all of them; what only it can (other hosts' variables, lookups) is left as it is, which does
-    for texts that the controller never uses, and fails the validation of a key with a type.
+    def resolve_or_missing(self, key: str) -> Any:
+        value = super().resolve_or_missing(key)
+        return _rendered(value, self.parent) if _is_expression(value) else value
+
+
+class _Environment(SandboxedEnvironment, NativeEnvironment):
+    """Ansible's kind of Jinja: expressions keep their types, and can't reach Python."""
+
+    context_class = _Context
+
+
+def resolve(value: Any, variables: Mapping[str, Any], path: str = "site") -> Any:
+    """`value` with its Jinja expressions replaced, but for those that need Ansible's own filters and lookups.
+
+    These are left as they are, which does for texts that the controller never uses, and fails the validation of a
+    key with a type. Raises BadInput, with the key's path below `path`, where a variable is missing.
     """
     if isinstance(value, dict):
-        return {key: resolve(item, variables) for key, item in value.items()}
+        return {key: resolve(item, variables, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list):
-        return [resolve(item, variables) for item in value]
-    if isinstance(value, str) and ("{{" in value or "{%" in value):
-        return _rendered(value, variables)
-    return value
-
-
-def _rendered(text: str, variables: Mapping[str, Any], depth: int = 0) -> Any:
-    import jinja2
-    from jinja2.nativetypes import NativeEnvironment
-    from jinja2.sandbox import SandboxedEnvironment
-
-    class Environment(SandboxedEnvironment, NativeEnvironment):
-        pass
-
+        return [resolve(item, variables, f"{path}.{number}") for number, item in enumerate(value)]
+    if not _is_expression(value):
+        return value
     try:
-        result = Environment(undefined=jinja2.StrictUndefined).from_string(text).render(variables)
-    except jinja2.TemplateError:
-        return text
-    if isinstance(result, str) and "{{" in result and depth < 10:
-        return _rendered(result, variables, depth + 1)
-    return result
+        return _rendered(value, variables)
+    except RecursionError:
+        raise BadInput(f"{path}: a variable refers to itself") from None
+    except jinja2.UndefinedError as error:
+        if re.search(r"\b(lookup|query|q)\(", value):
+            return value
+        raise BadInput(
+            f"{path}: {error}", "Set it in the inventory's group_vars, a secret in a file that ansible-vault encrypts."
+        ) from None
+    except jinja2.TemplateAssertionError:
+        return value  # A filter or test of Ansible's.
+    except jinja2.TemplateError as error:
+        raise BadInput(f"{path}: {error}", "It is no Jinja expression; {% raw %} keeps braces as they are.") from None
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def _rendered(text: str, variables: Mapping[str, Any]) -> Any:
+    result = _Environment(undefined=jinja2.StrictUndefined).from_string(text).render(variables)
+    if isinstance(result, jinja2.Undefined):
+        str(result)  # Raises, with the name.
+    return _rendered(result, variables) if _is_expression(result) and result != text else result

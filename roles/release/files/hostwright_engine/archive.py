@@ -1,16 +1,21 @@
 """Taking in an uploaded archive: copied out of reach, checked, and unpacked without trusting a byte of it."""
 
+import gzip
 import hashlib
 import os
 import posixpath
 import stat
 import tarfile
+import zlib
 
 from .errors import BadRequest, Failed
 
 ENTRIES_LIMIT = 200000
 BYTES_LIMIT = 4 * 1024 ** 3
 """What an archive may unpack to."""
+
+BLOCK = 1 << 20
+"""Bytes read at a time; no header of an archive is longer."""
 
 
 def take_in(source, target, sha256):
@@ -19,13 +24,14 @@ def take_in(source, target, sha256):
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise BadRequest("the upload {} can't be read: {}".format(os.path.basename(source), error.strerror)) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadRequest("the upload {} is no regular file".format(os.path.basename(source)))
     with os.fdopen(descriptor, "rb") as reader:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadRequest("the upload {} is no regular file".format(os.path.basename(source)))
         digest = hashlib.sha256()
         with open(target, "wb") as writer:
             os.fchmod(writer.fileno(), 0o600)
-            for block in iter(lambda: reader.read(1 << 20), b""):
+            for block in iter(lambda: reader.read(BLOCK), b""):
                 digest.update(block)
                 writer.write(block)
     if digest.hexdigest() != sha256:
@@ -33,17 +39,18 @@ def take_in(source, target, sha256):
 
 
 def unpack(archive, target, uid, gid):
-    """Unpack the tar file `archive` into the new directory `target`, everything owned by `uid`.
+    """Unpack `archive`, a tar file, plain or with gzip, into the new directory `target`, everything owned by `uid`.
 
     Refuses absolute paths, `..`, links that lead outside, devices, pipes, duplicates and more than the limits.
     Set-id and write bits for others are dropped.
     """
     seen = set()
+    links = []
     total = 0
     os.mkdir(target, 0o755)
     os.chown(target, uid, gid)
     try:
-        with tarfile.open(archive, "r:*") as tar:
+        with open(archive, "rb") as packed, tarfile.open(fileobj=_Stream(packed), mode="r:") as tar:
             for member in tar:
                 path = _inside(member.name)
                 if path == ".":
@@ -55,12 +62,33 @@ def unpack(archive, target, uid, gid):
                 if len(seen) > ENTRIES_LIMIT or total > BYTES_LIMIT:
                     raise BadRequest("the archive unpacks to more than {} files or {} bytes".format(ENTRIES_LIMIT, BYTES_LIMIT))
                 _extract(tar, member, path, target, uid, gid)
-    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+                if member.issym():
+                    links.append((path, member.linkname))
+        for path, link in links:
+            _refuse_outside(target, path, link)
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise BadRequest("the archive can't be read: {}".format(error)) from None
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise BadRequest("the archive can't be read: {}".format(error)) from None
         raise Failed("unpacking failed: {}".format(error.strerror or error)) from None
+
+
+class _Stream:
+    """A tar file's bytes, unpacked; in small pieces, as a header that claims to be long would fill the memory."""
+
+    def __init__(self, packed):
+        magic = packed.read(2)
+        packed.seek(0)
+        source = gzip.GzipFile(fileobj=packed) if magic == b"\x1f\x8b" else packed
+        self._read = source.read
+        self.seek = source.seek
+        self.tell = source.tell
+
+    def read(self, size):
+        if size > BLOCK:
+            raise tarfile.ReadError("a header of {} bytes".format(size))
+        return self._read(size)
 
 
 def _inside(name):
@@ -72,35 +100,48 @@ def _inside(name):
 def _extract(tar, member, path, target, uid, gid):
     parent = _real_parent(target, path, uid, gid)
     full = os.path.join(parent, posixpath.basename(path))
-    if member.isdir():
-        try:
-            os.mkdir(full, 0o755)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(full).st_mode):
-                raise BadRequest("the archive has {!r} twice".format(member.name)) from None
-    elif member.isreg():
-        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            source = tar.extractfile(member)
-            left = member.size
-            while left:
-                block = source.read(min(left, 1 << 20))
-                if not block:
-                    raise BadRequest("the archive is cut off in {!r}".format(member.name))
-                out.write(block)
-                left -= len(block)
-            os.fchmod(out.fileno(), 0o755 if member.mode & 0o100 else 0o644)
-    elif member.issym():
-        _inside_link(path, member.linkname)
-        os.symlink(member.linkname, full)
-    else:
-        raise BadRequest("the archive has {!r}, which is no file, directory or symbolic link".format(member.name))
+    try:
+        if member.isdir():
+            _make_directory(full)
+        elif member.isreg():
+            _write(tar, member, full)
+        elif member.issym():
+            os.symlink(member.linkname, full)
+        else:
+            raise BadRequest("the archive has {!r}, which is no file, directory or symbolic link".format(member.name))
+    except FileExistsError:
+        raise BadRequest("the archive has {!r} twice".format(member.name)) from None
     os.chown(full, uid, gid, follow_symlinks=False)
 
 
-def _inside_link(path, link):
-    parts = posixpath.normpath(posixpath.join(posixpath.dirname(path), link)).split("/")
-    if not link or link.startswith("/") or "\0" in link or parts[0] == "..":
+def _make_directory(full):
+    """Make a directory, or keep the one that a file in it made already."""
+    try:
+        os.mkdir(full, 0o755)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(full).st_mode):
+            raise
+
+
+def _write(tar, member, full):
+    descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        source = tar.extractfile(member)
+        left = member.size
+        while left:
+            block = source.read(min(left, BLOCK))
+            if not block:
+                raise BadRequest("the archive is cut off in {!r}".format(member.name))
+            out.write(block)
+            left -= len(block)
+        os.fchmod(out.fileno(), 0o755 if member.mode & 0o100 else 0o644)
+
+
+def _refuse_outside(target, path, link):
+    """Where a link leads is known once all of them are there: `..` after a link goes up from where that one leads."""
+    top = os.path.realpath(target)
+    real = os.path.realpath(os.path.join(target, path))
+    if link.startswith("/") or (real != top and not real.startswith(top + "/")):
         raise BadRequest("the archive has a link that leads outside: {!r} -> {!r}".format(path, link))
 
 

@@ -1,0 +1,21 @@
+"""The release engine, imported from the role that installs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import need
+
+ENGINE = Path(__file__).resolve().parents[3] / "roles" / "release" / "files"
+sys.path.insert(0, str(ENGINE))
+
+
+@pytest.fixture
+def as_root() -> None:
+    """For tests that give files away or change users."""
+    if os.geteuid() != 0:
+        need("engine tests that change owners", "this is not root", "Run the tests as root.")

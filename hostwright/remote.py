@@ -18,6 +18,9 @@ from hostwright.errors import BadInput, Busy, HostwrightError
 CONNECT_TIMEOUT = 10
 """Seconds."""
 
+PROTOCOL = 1
+"""What is spoken with the engine; one that speaks another refuses."""
+
 
 class Unreachable(HostwrightError):
     """A host that can't be talked to, or no longer."""
@@ -140,7 +143,7 @@ class Remote:
         """Send one request to the engine."""
         channel = self.channel(engine_command(self.site), tty)
         try:
-            channel.sendall(json.dumps(request).encode() + b"\n")
+            channel.sendall(json.dumps({**request, "protocol": PROTOCOL}).encode() + b"\n")
         except OSError as error:
             raise Unreachable(f"{self.name}: the connection broke: {error}") from None
         return Call(self, channel)

@@ -43,6 +43,11 @@ def serve(agreed, paths):
         function = VERBS[verb]
     except (ValueError, KeyError, TypeError):
         raise BadRequest("standard input must begin with a JSON request; verbs: {}".format(", ".join(sorted(VERBS)))) from None
+    if request.get("protocol", VERSION) != VERSION:
+        raise BadRequest(
+            "the engine on this host speaks protocol {}, fab speaks {}".format(VERSION, request["protocol"]),
+            "Bring both to the same version: ansible-playbook playbooks/site.yml",
+        )
     return function(agreed, paths, request)
 
 

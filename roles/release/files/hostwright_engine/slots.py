@@ -121,6 +121,16 @@ def point(paths, slot, release, previous):
     storage.write_link(paths.upstream, slot and os.path.basename(paths.slot_socket(slot)))
 
 
+def verify(paths, health, release):
+    """Ask through nginx's upstream link once more: it must be `release` that answers."""
+    try:
+        answered = ask(paths.upstream, health)[1]
+    except (OSError, http.client.HTTPException) as error:
+        answered = "nobody ({})".format(error or type(error).__name__)
+    if answered != release:
+        raise Failed("after the flip {} answers, not {}".format(answered, release), step="flip")
+
+
 def connections(table, path):
     """How many connections, accepted or queued, the unix socket `path` has, by the text of /proc/net/unix."""
     count = 0

@@ -378,6 +378,8 @@ class Transaction:
         old = self.record["old"]
         previous = old["release"] if old and old["release"] != self.release else self.record["old_previous"]
         slots.point(self.paths, self.record["slot"], self.release, previous)
+        if self.record["slot"]:
+            slots.verify(self.paths, self.agreed["web"]["health"], self.release)
 
     def confirm(self, request):
         """The new release is kept."""

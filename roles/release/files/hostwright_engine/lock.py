@@ -7,14 +7,23 @@ import time
 
 from .errors import Busy
 
+GLANCE = 0.3
+"""Seconds to wait for a lock: those who only look at it hold it for a moment."""
+
 
 def take(path, holder):
     """Take the lock for `holder` {owner, release, op}; returns the open file. Raises Busy."""
     lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Busy(_read(lock)) from None
+    deadline = time.monotonic() + GLANCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                with lock:
+                    raise Busy(_read(lock)) from None
+            time.sleep(0.005)
     lock.seek(0)
     lock.truncate()
     json.dump(dict(holder, since=time.strftime("%Y-%m-%dT%H:%M:%S%z")), lock)
@@ -39,6 +48,7 @@ def holder(path):
 def _read(lock):
     lock.seek(0)
     try:
-        return json.load(lock)
+        found = json.load(lock)
     except ValueError:
         return {}
+    return found if isinstance(found, dict) else {}

@@ -2,9 +2,13 @@
 
 import os
 import shutil
+import time
 
 from . import venvs
 from .errors import BadRequest
+
+FORGOTTEN = 86400
+"""Seconds after which an upload that nobody took belongs to nobody; a newer one may wait for the lock."""
 
 
 def usable(paths, state, release):
@@ -43,12 +47,13 @@ def clean_up(agreed, paths, state):
         for key in _directories(top):
             if key not in used:
                 shutil.rmtree(os.path.join(top, key), ignore_errors=True)
-    for name in os.listdir(paths.incoming):
-        path = os.path.join(paths.incoming, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
+    for entry in os.scandir(paths.incoming):
+        if time.time() - entry.stat(follow_symlinks=False).st_mtime < FORGOTTEN:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
         else:
-            os.unlink(path)
+            os.unlink(entry.path)
     _trim_logs(paths.log)
     return removed
 

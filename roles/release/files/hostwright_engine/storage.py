@@ -103,8 +103,16 @@ class Journal:
         self.stamp = {"host": host, "op": op}
         self.events = [event for event in read_journal(path) if event.get("op") == op]
         self.seq = self.events[-1]["seq"] if self.events else 0
-        self._out = open(path, "ab")
+        self._out = open(path, "a+b")
         os.fchmod(self._out.fileno(), 0o600)
+        self._end_line()
+
+    def _end_line(self):
+        """A line that a crash cut off must not take the next event with it."""
+        if self._out.tell():
+            self._out.seek(-1, os.SEEK_END)
+            if self._out.read(1) != b"\n":
+                self._out.write(b"\n")
 
     def append(self, event):
         """Number, stamp and store `event`; returns it as stored."""

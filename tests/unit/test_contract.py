@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hostwright import config, contract
+from tests.unit.systemd import read_environment_file, read_exec_start
 
 GROUPS = {"web": ["web1", "web2"], "worker": ["jobs1", "web2"], "beat": ["jobs1"], "db": ["db1"]}
 SITE = config.load(
@@ -97,3 +100,27 @@ def test_contract_of_a_worker_host() -> None:
     assert [process["name"] for process in told["processes"]] == ["worker-mail", "beat", "relay"]
     assert told["timers"] == ["sweep"]
     assert [hook["name"] for hook in told["hooks"]] == ["assets"]
+
+
+PRINTABLE = st.text(st.characters(blacklist_categories=["Cs", "Cc"]) | st.sampled_from("\"'\\$`%#;={} "))
+UNIT = {name: f"<{name}>" for name in contract._PLACEHOLDERS.values()}
+
+
+@given(st.lists(PRINTABLE, min_size=1, max_size=4))
+def test_systemd_runs_the_command_that_was_written(command: list[str]) -> None:
+    expected = command
+    for word, variable in contract._PLACEHOLDERS.items():
+        expected = [argument.replace("{" + word + "}", UNIT[variable]) for argument in expected]
+    assert read_exec_start(contract.exec_start(command), UNIT) == expected
+
+
+@pytest.mark.parametrize("argument", ["{venv}", "$HOME", "${HOME}", "%h", "%%", 'a"b', "a\\", "\\n", "", " ", ";", "-"])
+def test_systemd_runs_what_looks_like_its_own_syntax(argument: str) -> None:
+    expected = UNIT["HOSTWRIGHT_VENV"] if argument == "{venv}" else argument
+    assert read_exec_start(contract.exec_start(["x", argument, "y"]), UNIT) == ["x", expected, "y"]
+
+
+@given(st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True), PRINTABLE, max_size=4))
+def test_systemd_reads_the_environment_that_was_written(values: dict[str, str]) -> None:
+    values = {key: value + "\n\t" for key, value in values.items()}
+    assert read_environment_file(contract.environment_file(values)) == values

@@ -1,6 +1,7 @@
 """systemd, as far as the engine needs it: starting and stopping a site's units, each told its release by a file."""
 
 import os
+import re
 import subprocess
 import time
 
@@ -33,7 +34,8 @@ def instances(paths):
 
 def write_instance(paths, unit, values):
     """Tell the unit `unit` (a full name without suffix) which release it runs."""
-    text = "".join('{}="{}"\n'.format(key, values[key]) for key in sorted(values))
+    # What has a meaning inside of double quotes, to systemd too.
+    text = "".join('{}="{}"\n'.format(key, re.sub(r'(["\\\\$`])', r"\\\1", values[key])) for key in sorted(values))
     storage.write_file(os.path.join(paths.instances, unit + ".env"), text, 0o600)
 
 

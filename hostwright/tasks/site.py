@@ -204,7 +204,7 @@ def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> 
     for host, answer in answers.items():
         if isinstance(answer, HostwrightError):
             problems.append(answer.message)
-            rows.append((host, "", "", "", "unreachable", ""))
+            rows.append((host, "", "", "", "no answer", ""))
             continue
         if json:
             Reporter(True).event("status", **{key: value for key, value in answer.items() if key != "event"})

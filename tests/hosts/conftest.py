@@ -99,7 +99,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """A bare host, and a repository with the sample site. HOSTWRIGHT_KEEP_LAB=1 keeps both for the next run."""
+    """A bare host, and a repository with the sample site. HOSTWRIGHT_KEEP_LAB=1 keeps the host for the next run."""
     try:
         machine.prepare()
     except HostwrightError as error:
@@ -108,13 +108,12 @@ def world() -> Iterator[World]:
     repository = machine.CACHE.parent / "tests" / "shop"
     if not keep:
         machine.down(LAB)
-        shutil.rmtree(repository, ignore_errors=True)
     hosts = machine.up(LAB, "one", "debian:12")
-    if not repository.exists():
-        shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__"))
-        git(repository, "init", "-q")
-        git(repository, "add", "-A")
-        git(repository, "commit", "-q", "-m", "first")
+    shutil.rmtree(repository, ignore_errors=True)
+    shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__"))
+    git(repository, "init", "-q")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "first")
     variables = ROOT / "inventory" / LAB / "group_vars" / "all" / "repository.yml"
     variables.write_text(yaml.safe_dump({"shop_repository": str(repository)}), encoding="utf-8")
     yield World(hosts, repository)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from hostwright.lab import machine
-from tests.hosts.conftest import World, eventually
+from tests.hosts.conftest import LAB, ROOT, World, eventually
 from tests.hosts.load import Load
 
 pytestmark = pytest.mark.hosts
@@ -190,6 +193,101 @@ def test_bad_input_changes_nothing(deployed: World, argv: list[str], message: st
     releases = deployed.releases()
     assert message in deployed.fab(*argv, status=2)
     assert deployed.releases() == releases
+
+
+@pytest.fixture
+def inventory(deployed: World, tmp_path: Path) -> Path:
+    """A copy of the lab's inventory, to spoil."""
+    shutil.copytree(ROOT / "inventory" / LAB, tmp_path / "inventory")
+    return tmp_path / "inventory"
+
+
+SPOILED = {
+    "bad YAML": ("site.yml", "site: [", "", 2, "can't be read"),
+    "unknown key": (
+        "site.yml",
+        "{name: shop, source: {git: .}, wob: {}}",
+        "",
+        2,
+        "site.wob: unknown key (did you mean web?)",
+    ),
+    "wrong type": (
+        "site.yml",
+        "{name: shop, source: {git: .}, web: {wsgi: a, workers: many}}",
+        "",
+        2,
+        "site.web.workers",
+    ),
+    "missing variable": (
+        "site.yml",
+        "{name: shop, source: {git: '{{ nope }}'}}",
+        "",
+        2,
+        "site.source.git: 'nope' is undefined",
+    ),
+    "unreachable host": ("hosts.yml", "ADDRESS", "198.18.254.254", 1, "can't be reached"),
+    "unknown host key": ("hosts.yml", "KNOWN", "/dev/null", 2, "the host key of ADDRESS is not known"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_a_spoiled_inventory(deployed: World, inventory: Path, kind: str) -> None:
+    file, old, new, status, message = SPOILED[kind]
+    address, known = deployed.host.address, str(machine.CACHE / LAB / "known_hosts")
+    if file == "site.yml":
+        (inventory / "group_vars/all/site.yml").write_text(f"site: {old}\n")
+    else:
+        path = inventory / file
+        path.write_text(path.read_text().replace(old.replace("ADDRESS", address).replace("KNOWN", known), new))
+    before, releases = deployed.page(), deployed.releases()
+    assert message.replace("ADDRESS", address) in deployed.fab("deploy", "-i", str(inventory), status=status)
+    assert (deployed.page(), deployed.releases()) == (before, releases)
+
+
+def test_a_changed_host_key(deployed: World, inventory: Path) -> None:
+    known = inventory.parent / "known_hosts"
+    other = inventory.parent / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+    known.write_text(f"{deployed.host.address} {' '.join(other.with_suffix('.pub').read_text().split()[:2])}\n")
+    hosts = inventory / "hosts.yml"
+    hosts.write_text(hosts.read_text().replace(str(machine.CACHE / LAB / "known_hosts"), str(known)))
+    assert "is not the known one" in deployed.fab("deploy", "-i", str(inventory), status=2)
+
+
+def test_a_wrong_vault_password(deployed: World, inventory: Path) -> None:
+    right, wrong = inventory.parent / "right", inventory.parent / "wrong"
+    right.write_text("right\n")
+    wrong.write_text("wrong\n")
+    vault = str(inventory / "group_vars/all/vars.yml")
+    deployed.run("ansible-vault", "encrypt", "--vault-password-file", str(right), vault)
+    assert "no vault password was given" in deployed.fab("deploy", "-i", str(inventory), status=2)
+    for password, status, message in ((wrong, 2, "the vault password is wrong"), (right, 0, "flip")):
+        shown = deployed.run(
+            "env",
+            f"ANSIBLE_VAULT_PASSWORD_FILE={password}",
+            "fab",
+            "deploy",
+            "--dry-run",
+            "-i",
+            str(inventory),
+            status=status,
+        )
+        assert message in shown
+
+
+@pytest.mark.parametrize(("directory", "message"), [("incoming", "the upload failed"), ("releases", "No space left")])
+def test_a_full_disk(deployed: World, directory: str, message: str) -> None:
+    before, releases = deployed.page(), deployed.releases()
+    owner = "deploy" if directory == "incoming" else "root"
+    path = f"/srv/shop/{directory}"
+    options = f"size=16k,mode=0700,uid={deployed.on_host('id', '-u', owner).strip()}"
+    deployed.on_host("mount", "-t", "tmpfs", "-o", options, "full", path)
+    try:
+        assert message in deployed.fab("deploy", status=1)
+    finally:
+        deployed.on_host("umount", path)
+    assert (deployed.page(), deployed.releases()) == (before, releases)
+    leftovers(deployed)
 
 
 def test_changes_that_are_not_committed(deployed: World) -> None:

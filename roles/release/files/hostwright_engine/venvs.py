@@ -16,7 +16,11 @@ READY = ".hostwright-ready"
 PIP_PINS = {(3, 5): "20.3.4", (3, 6): "21.3.1"}
 """The last pip for a Python whose own is too old to know which releases still support it."""
 PIP_FOR_GROUPS = "25.1.1"
-_INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)", re.MULTILINE)
+_INCLUDE = re.compile(r"^[ \t]*(?:-r|-c|--requirement\b|--constraint\b)[ \t=]*([^\s#]\S*)", re.MULTILINE)
+_LOCAL = re.compile(
+    r"^[ \t]*(?:(?:-e|--editable\b)[ \t=]*)?(?:[\w.-]+(?:\[[^\]]*\])?[ \t]*@[ \t]*file:(?://)?)?([^\s;#\[-][^\s;#\[]*)", re.MULTILINE
+)
+"""A requirement that may be a path: what is before its extras, marker or comment."""
 
 
 def interpreter(python):
@@ -37,38 +41,69 @@ def key(agreed, release_dir, version, platform):
     """The name of the virtualenv that this release needs: a hash over all that decides what is in it."""
     wanted = agreed["dependencies"]
     digest = hashlib.sha256()
-    for part in (platform, PIP_PINS.get(version, ""), json.dumps(wanted, sort_keys=True)):
+    for part in (platform, agreed["python"], PIP_PINS.get(version, ""), json.dumps(wanted, sort_keys=True)):
         digest.update(part.encode("utf-8") + b"\0")
-    for path in sorted(_files(wanted, release_dir)):
-        digest.update(path.encode("utf-8") + b"\0")
-        digest.update(_read(release_dir, path) + b"\0")
+    found = _files(wanted, release_dir)
+    for path in sorted(found):
+        digest.update(os.fsencode(path) + b"\0" + hashlib.sha256(found[path]).digest())
     return digest.hexdigest()[:32]
 
 
 def _files(wanted, release_dir):
-    found = set()
+    """{path: content} of all that pip reads in the release: requirements, and the code that they install from it."""
+    found = {}
+    trees = [wanted["project"]] if wanted["project"] else []
+    trees += _local("\n".join(wanted["packages"]), release_dir)
+    if wanted["groups"] and not wanted["project"]:
+        found["pyproject.toml"] = _read(release_dir, "pyproject.toml")
     waiting = list(wanted["requirements"]) + list(wanted["constraints"])
-    if wanted["project"]:
-        for name in ("pyproject.toml", "setup.py", "setup.cfg"):
-            if os.path.exists(os.path.join(release_dir, wanted["project"], name)):
-                found.add(os.path.normpath(os.path.join(wanted["project"], name)))
-    elif wanted["groups"]:
-        found.add("pyproject.toml")
     while waiting:
         path = os.path.normpath(waiting.pop())
         if path not in found:
-            found.add(path)
-            text = _read(release_dir, path).decode("utf-8", "replace")
+            found[path] = _read(release_dir, path)
+            text = found[path].decode("utf-8", "replace")
             waiting += [os.path.join(os.path.dirname(path), name) for name in _INCLUDE.findall(text) if "://" not in name]
+            trees += _local(text, release_dir)
+    for path in trees:
+        found.update(_tree(release_dir, path))
     return found
 
 
-def _read(release_dir, path):
-    real = os.path.realpath(os.path.join(release_dir, path))
-    if not real.startswith(os.path.realpath(release_dir) + "/"):
+def _local(text, release_dir):
+    """The requirements in `text` that are a file or directory of the release."""
+    return [name for name in _LOCAL.findall(text) if (name[0] == "." or "/" in name) and os.path.exists(os.path.join(release_dir, name))]
+
+
+def _tree(release_dir, path):
+    """{path: content} of a file, or of all files below a directory; links are taken as links."""
+    top = os.path.normpath(os.path.join(release_dir, path))
+    if not os.path.isdir(top):
+        return {os.path.normpath(path): _read(release_dir, path)}
+    _inside(release_dir, path)
+    found = {}
+    for directory, names, files in os.walk(top):
+        for name in names + files:
+            full = os.path.join(directory, name)
+            inner = os.path.relpath(full, release_dir)
+            if os.path.islink(full):
+                found[inner] = b"link to " + os.fsencode(os.readlink(full))
+            elif os.path.isfile(full):
+                found[inner] = _read(release_dir, inner)
+    return found
+
+
+def _inside(release_dir, path):
+    """The real path of `path`; raises BadRequest where it leads outside."""
+    top = os.path.realpath(release_dir)
+    real = os.path.realpath(os.path.join(top, path))
+    if real != top and not real.startswith(top + "/"):
         raise BadRequest("the requirements file {} leads outside of the release".format(path))
+    return real
+
+
+def _read(release_dir, path):
     try:
-        with open(real, "rb") as source:
+        with open(_inside(release_dir, path), "rb") as source:
             return source.read()
     except OSError as error:
         raise BadRequest(
@@ -136,10 +171,14 @@ class Builder:
         """Make the virtualenv from the wheelhouse alone."""
         if not os.path.exists(os.path.join(self.venv, "bin", "pip")):
             self._environment()
-        offline = ["install", "--no-index", "--find-links", self.wheelhouse]
         if self.pip_pin:
+            offline = ["install", "--no-index", "--find-links", self.wheelhouse]
             self._pip("virtualenv", offline + ["pip=={}".format(self.pip_pin)])
-        self._pip("virtualenv", offline + requirements(self.agreed, self.release_dir))
+        # The wheels are what pip resolved, no more and no less; it must not resolve, or build from source, again.
+        wheels = sorted(name for name in os.listdir(self.wheelhouse) if name.endswith(".whl"))
+        if wheels:
+            paths = [os.path.join(self.wheelhouse, name) for name in wheels]
+            self._pip("virtualenv", ["install", "--no-index", "--no-deps"] + paths)
         self._finish(self.venv)
 
     def _environment(self):

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -30,31 +31,31 @@ class Running:
         self.deadline = time.monotonic() + timeout
         self.timeout = timeout
         os.makedirs(os.path.dirname(log), exist_ok=True)
-        descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
-        self._out = os.fdopen(descriptor, "r+b")
-        os.fchmod(descriptor, 0o640)
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+        os.fchmod(out, 0o640)
+        # A file, not a pipe: a command that does not read it can't block us.
+        given = tempfile.TemporaryFile()
         try:
+            given.write(stdin or b"")
+            given.seek(0)
             self.process = subprocess.Popen(
                 argv,
                 cwd=cwd,
                 env=env,
-                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                stdout=self._out,
+                stdin=given,
+                stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=become(user),
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise Failed("{}: {} can't be run: {}".format(step, argv[0], getattr(error, "strerror", error)), step=step) from None
-        if stdin is not None:
-            try:
-                self.process.stdin.write(stdin)
-                self.process.stdin.close()
-            except BrokenPipeError:
-                pass  # It ended early; its status and output say why.
+        finally:
+            given.close()
+            os.close(out)
 
     def wait(self):
-        """Wait for the end; raises Failed with the last lines. Whatever it left running in its session is killed."""
+        """Wait for the end; raises Failed with the last lines. Whatever it left running in its process group is killed."""
         while self.process.poll() is None:
             if cancelled.is_set():
                 self.kill()
@@ -68,7 +69,7 @@ class Running:
             self._fail("failed with status {}".format(self.process.returncode))
 
     def kill(self):
-        """End the command and everything in its session."""
+        """End the command and everything in its process group."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -77,8 +78,8 @@ class Running:
 
     def output(self):
         """All that it printed, as text."""
-        self._out.seek(0)
-        return self._out.read().decode("utf-8", "replace")
+        with open(self.log, "rb") as source:
+            return source.read().decode("utf-8", "replace")
 
     def _fail(self, what):
         tail = self.output().rstrip().splitlines()[-TAIL:]
@@ -156,6 +157,8 @@ def expand(argv, env):
 
 def kill_user(uid):
     """End every process of `uid`, a user that exists for builds alone."""
+    if uid == 0:
+        raise Failed("the build user must not be root: all of root's processes would be ended", contract.MEND)
     for _ in range(100):
         found = False
         for entry in os.listdir("/proc"):

@@ -107,7 +107,9 @@ def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
     prefix = _run_git(repository, "rev-parse", "--show-prefix").stdout.decode().strip()
     subdir = str(PurePosixPath(prefix or ".") / source.subdir)
     tree = commit if subdir == "." else f"{commit}:{subdir}"
-    packed = _run_git(repository, "archive", "--format=tar", tree)
+    # git archive takes a path in a tree from the top of a repository only.
+    top = str(Path(repository) / _run_git(repository, "rev-parse", "--show-cdup").stdout.decode().strip())
+    packed = _run_git(top, "archive", "--format=tar", tree)
     if packed.returncode:
         raise BadInput(f"source.subdir: {ref} has no directory {subdir}", packed.stderr.decode().strip()[-300:])
     return commit, _compressed(packed.stdout)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hostwright.errors import BadInput, HostwrightError
+from hostwright import console
+from hostwright.errors import BadInput
 from hostwright.lab import machine, plan
 from hostwright.tasks._task import task
 
@@ -34,8 +35,7 @@ def up(c: Any, layout: str = "one", image: str = "debian:12", name: str = "lab")
 @task(help={"name": "name of the lab", "images": "remove the images too"})
 def down(c: Any, name: str = "lab", images: bool = False, yes: bool = False) -> None:
     """Remove all that a lab made, and nothing else."""
-    if not yes and input(f"Remove the lab {name}, its hosts and inventory/{name}? [y/N] ").lower() != "y":
-        raise HostwrightError("nothing was removed")
+    console.confirm(f"Remove the lab {name}, its hosts and inventory/{name}?", yes)
     print("removed: " + (", ".join(machine.down(name, images)) or "nothing was there"))
 
 

@@ -78,7 +78,7 @@ class Source(Model):
     """Where the code comes from; exactly one of `git`, `path`, `pypi` and `archive`."""
 
     git: Line | None = None
-    """A repository: a URL, or a path on the controller (`.` is the repository that holds the inventory)."""
+    """A repository: a URL, or a path on the controller (`.` is where fab runs)."""
     ref: Line = "HEAD"
     """The branch, tag or commit that is deployed unless `--ref` names another."""
     path: Line | None = None
@@ -117,7 +117,9 @@ class Packages(Model):
     """Distribution packages that the application needs."""
 
     build: list[Package] = []
+    """What wheels are built with, such as compilers and headers."""
     run: list[Package] = []
+    """What the application needs when it runs, such as shared libraries."""
 
 
 class Dependencies(Model):
@@ -126,14 +128,17 @@ class Dependencies(Model):
     requirements: list[RelativePath] = ["requirements.txt"]
     """Requirements files, relative to the release."""
     constraints: list[RelativePath] = []
+    """Constraints files, relative to the release."""
     project: RelativePath | None = None
     """A directory with a pyproject.toml or setup.py to install (`.` for the release itself)."""
     extras: list[Identifier] = []
+    """Extras of `project`."""
     groups: list[Identifier] = []
     """Dependency groups of `pyproject.toml` (needs pip 25.1 in the virtualenv)."""
     packages: list[Line] = []
     """Further requirement specifiers, such as `gunicorn==23.0.0`."""
     require_hashes: bool = False
+    """Take nothing whose hash is not in the requirements."""
 
 
 class File(Model):
@@ -152,13 +157,17 @@ class Hook(Model):
 
     name: Name
     stage: Literal["build", "before_migrate", "after_migrate", "after_deploy"]
+    """Those before and after migrate run on the host that migrates, whether there is something to migrate or not."""
     command: Command
     once: bool = False
     """On one host of the fleet only; otherwise on every host that has a release."""
     timeout: Seconds = 300
+    """A hook that takes longer is killed, and has failed."""
 
 
 class Static(Model):
+    """Static files, which nginx shows: those of the current release, then those of the one before."""
+
     root: RelativePath | None = "static"
     """Where `collectstatic` puts its files, relative to the release (STATIC_ROOT); null: no static files."""
     url: Annotated[str, StringConstraints(pattern=r"^/[\w./-]*/$")] = "/static/"
@@ -169,6 +178,8 @@ class Static(Model):
 
 
 class Media(Model):
+    """Uploaded files, which outlive releases; nginx shows them."""
+
     url: Annotated[str, StringConstraints(pattern=r"^/[\w./-]*/$")] = "/media/"
     env: EnvName | None = None
     """An environment variable that is given the absolute path, /srv/SITE/shared/media."""
@@ -178,28 +189,39 @@ class Web(Model):
     """gunicorn behind nginx."""
 
     wsgi: Module | None = None
+    """The WSGI application, such as `shop.wsgi:application`."""
     asgi: Module | None = None
+    """Or the ASGI application, run by uvicorn's worker, which the requirements must have."""
     workers: Count = 2
+    """Processes of a slot."""
     threads: Count = 4
+    """Of each worker; WSGI only."""
     timeout: Seconds = 30
+    """After which a worker that hangs is replaced, and nginx gives a request up."""
     args: list[Line] = []
     """Further gunicorn arguments."""
     domains: list[Line] = []
     """Server names; none: the default server."""
     port: Port = 80
     tls: Literal["none", "self_signed", "files"] = "none"
+    """`files` needs `tls_certificate` and `tls_key`."""
     tls_port: Port = 443
     tls_certificate: AbsolutePath | None = None
     """On the hosts, or made there from `tls_certificate_pem`."""
     tls_key: AbsolutePath | None = None
+    """On the hosts, or made there from `tls_key_pem`."""
     tls_certificate_pem: str | None = None
     tls_key_pem: SecretStr | None = None
     redirect_to_tls: bool = True
+    """Answer plain http with a redirect; without TLS it does nothing."""
     hsts_seconds: Annotated[int, Field(ge=0)] = 0
+    """Of Strict-Transport-Security; 0: no such header."""
     upload_limit: Size = "10m"
+    """Of a request; a larger one gets 413."""
     rate_limit: Annotated[str, StringConstraints(pattern=r"^[0-9]+r/[sm]$")] | None = None
     """Requests from one address, such as `20r/s`; null: no limit."""
     rate_burst: Count = 40
+    """Requests above the rate that are let through at once; further ones get 429."""
     locations: dict[Annotated[str, StringConstraints(pattern=r"^/[\w./-]*$")], AbsolutePath] = {}
     """Further URL prefixes and the directories that they show."""
     memory_deny_write_execute: bool = True
@@ -224,7 +246,9 @@ class Health(Model):
     """Sent as X-Forwarded-Proto."""
     headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")], Line] = {}
     status: list[Annotated[int, Field(ge=100, le=599)]] = [200]
+    """Those that count as healthy."""
     deadline: Seconds = 30
+    """For all tries."""
     timeout: Seconds = 5
     """For one request."""
 
@@ -237,10 +261,12 @@ class Process(Model):
     count: Count = 1
     """On each of its hosts."""
     group: Literal["web", "worker", "beat"] = "worker"
+    """The hosts that it runs on."""
     singleton: bool = False
     """One in the fleet, on the first host of the group; the old one stops before the new one starts."""
     stop_signal: Literal["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"] = "TERM"
     stop_timeout: Seconds = 60
+    """After which it is killed."""
     notify: bool = False
     """It tells systemd when it is ready (sd_notify); otherwise it is taken as started once it stays up."""
 
@@ -251,19 +277,29 @@ class Queue(Model):
     name: Name = "default"
     queues: list[Identifier] = ["celery"]
     count: Count = 1
+    """Workers on each host of the group worker."""
     pool: Literal["prefork", "threads", "solo", "gevent", "eventlet"] = "prefork"
     concurrency: Count = 2
+    """Tasks at the same time."""
     max_tasks_per_child: Count | None = None
+    """After which a process of the pool is replaced; null: never."""
     args: list[Line] = []
+    """Further arguments of `celery worker`."""
     stop_timeout: Seconds = 300
     """Longer than the longest task may take: a worker that is replaced finishes its tasks first."""
 
 
 class Celery(Model):
+    """Celery's workers, and its scheduler."""
+
     app: Module
+    """What `celery -A` takes."""
     workers: list[Queue] = [Queue()]
+    """One of them with its defaults, unless others are named."""
     beat: bool = False
+    """One scheduler in the fleet, on the first host of the group beat."""
     scheduler: Line | None = None
+    """Such as `django_celery_beat.schedulers:DatabaseScheduler`; null: Celery's own."""
     loglevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
@@ -275,10 +311,14 @@ class Timer(Model):
     calendar: Line
     """systemd's OnCalendar, such as `daily` or `*-*-* 03:15:00`."""
     group: Literal["web", "worker", "beat"] = "beat"
+    """It runs on the first host of this group."""
     timeout: Seconds = 3600
+    """After which it is killed."""
 
 
 class Database(Model):
+    """A PostgreSQL database on the host of the group db."""
+
     name: Identifier
     owner: Identifier | None = None
     """Default: the site's name."""
@@ -288,38 +328,55 @@ class Database(Model):
 
 
 class Redis(Model):
-    """Redis databases by use, so that one may be flushed without the others: name -> number."""
+    """Redis on the host of the group broker."""
 
     databases: dict[Identifier, Annotated[int, Field(ge=0, le=63)]] = {"broker": 0}
+    """Its databases by use, so that one may be flushed without the others: name -> number."""
     password: SecretStr | None = None
+    """Without one, Redis listens on 127.0.0.1 only."""
     maxmemory: Size | None = None
+    """null: no limit."""
 
 
 class Amqp(Model):
+    """RabbitMQ on the host of the group broker: a virtual host, and a user who may do everything on it."""
+
     vhost: Annotated[str, StringConstraints(pattern=r"^[\w./-]+$")]
     user: Identifier
     password: SecretStr
 
 
 class Services(Model):
+    """What the site uses beside Python; leave out what it does not use, or uses elsewhere."""
+
     databases: list[Database] = []
     postgresql_version: Annotated[str, StringConstraints(pattern=r"^(9\.[5-6]|[1-9][0-9])$")] | None = None
+    """null: the distribution's."""
     postgresql_settings: dict[Identifier, str | int | bool] = {}
+    """Settings of postgresql.conf that win over those sized from the host's memory."""
     redis: Redis | None = None
     amqp: Amqp | None = None
 
 
 class Releases(Model):
+    """How a release goes live, and how long it stays."""
+
     keep: Count = 5
+    """Good releases on a host; the current one and the one before are kept in any case."""
     migrate: Literal["auto", "never"] = "auto"
+    """`never` refuses to deploy while migrations are not applied."""
     lock_timeout: Seconds = 5
     """PostgreSQL's lock_timeout while migrations run."""
     migrate_timeout: Seconds = 1800
+    """For all migrations of a deploy."""
     dump_before_migrate: bool = False
+    """Dump the databases to /var/lib/hostwright/SITE/dumps, on the host that migrates."""
     build_timeout: Seconds = 900
+    """For each of wheels, virtualenv, collectstatic and checks."""
     confirm_timeout: Seconds = 60
     """A host that is not told to keep the new release in this time goes back to the old one."""
     drain_timeout: Seconds = 30
+    """In which the old slot may end its requests; then it is stopped."""
 
 
 class Site(Model):
@@ -335,7 +392,9 @@ class Site(Model):
     manage: Command = ["python", "manage.py"]
     """How Django's management commands are called; `python` is the virtualenv's."""
     web: Web | None = None
+    """null: no web server."""
     env: dict[EnvName, str] = {}
+    """The application's environment, for every process and command."""
     secrets: dict[EnvName, SecretStr] = {}
     """Like `env`, but never shown."""
     files: list[File] = []

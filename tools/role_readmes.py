@@ -1,0 +1,54 @@
+"""Writes roles/ROLE/README.md from the role's argument specs and defaults."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from generated import ROOT, publish, table
+
+
+def readme(role: Path) -> str:
+    """The README of the role in the directory `role`."""
+    spec = load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]
+    defaults = load(role / "defaults" / "main.yml")
+    differ = sorted(set(defaults) ^ set(spec["options"]))
+    if differ:
+        raise SystemExit(f"roles/{role.name}: not both in defaults and in argument_specs: {', '.join(differ)}")
+    rows = [
+        [f"`{name}`", kind(option), f"`{inline(defaults[name])}`", " ".join(option["description"].split())]
+        for name, option in spec["options"].items()
+    ]
+    return "\n\n".join(
+        [
+            f"# {role.name}\n\n{spec['short_description']}.",
+            "\n".join(spec["description"]),
+            table(["Variable", "Type", "Default", "What it says"], rows),
+            f"```yaml\n{spec['examples'].strip()}\n```",
+            "<!-- Made by tools/role_readmes.py from meta/argument_specs.yml and defaults/main.yml. -->\n",
+        ]
+    )
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def kind(option: dict[str, Any]) -> str:
+    """An option's type in words."""
+    if "choices" in option:
+        return "one of " + ", ".join(f"`{choice}`" for choice in option["choices"])
+    return option["type"] + (f" of {option['elements']}" if "elements" in option else "")
+
+
+def inline(value: Any) -> str:
+    """A default as YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("...\n")
+    return value.strip() if isinstance(value, str) and "{{" in value else text.strip()
+
+
+if __name__ == "__main__":
+    roles = sorted((ROOT / "roles").iterdir())
+    sys.exit(publish({role / "README.md": readme(role) for role in roles}, __doc__))

@@ -39,8 +39,8 @@ lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
 	@$(BIN)/yamllint --strict . && $(BIN)/ansible-lint --offline -q
 
-docs: $(READY) ## Generate the reference pages from the specs
-	@$(BIN)/python tools/role_readmes.py && $(BIN)/python tools/site_reference.py
+docs: $(READY) ## Make the reference pages from the code
+	@for tool in role_readmes site_reference fab_reference; do $(BIN)/python tools/$$tool.py || exit; done
 
 lock: ## Renew the hash-pinned locks (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \

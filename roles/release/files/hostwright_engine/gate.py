@@ -41,7 +41,7 @@ def serve(agreed, paths):
         request = json.loads(read_line().decode("utf-8"))
         verb = request["verb"]
         function = VERBS[verb]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise BadRequest("standard input must begin with a JSON request; verbs: {}".format(", ".join(sorted(VERBS)))) from None
     if request.get("protocol", VERSION) != VERSION:
         raise BadRequest(
@@ -135,11 +135,10 @@ def begin(agreed, paths, request):
         state = storage.State(paths.state)
         releases.usable(paths, state, wanted["release"] or state["previous"])
     _refuse_full_disk(paths)
-    held = lock.holder(paths.lock)
-    if held is not None:
-        raise Busy(held)
-    # Two who come at once both write this; the transaction's own lock lets one of them in, and the op tells whose it was.
-    with lock.take(paths.lock + ".begin", wanted):
+    holder = {key: wanted[key] for key in ("owner", "release", "op")}
+    # One at a time starts a transaction; the lock itself is free again for it, and already says whose it will be.
+    with lock.take(paths.lock + ".begin", holder):
+        lock.take(paths.lock, holder).close()
         storage.write_file(paths.request, json.dumps(wanted))
         unit = "hostwright-{}-transaction.service".format(agreed["site"])
         units.systemctl("reset-failed", unit)
@@ -240,10 +239,9 @@ def execute(agreed, paths, request):
     if not current:
         raise BadRequest("nothing is deployed on this host yet", "Use: fab deploy")
     env = commands.environment(agreed, paths, current["release"], paths.venv(state["releases"][current["release"]]["venv"]))
-    if request.get("manage") is not None:
-        argv = list(agreed["manage"]) + list(request["manage"])
-    else:
-        argv = request.get("argv")
+    argv = request.get("argv")
+    if isinstance(request.get("manage"), list):
+        argv = agreed["manage"] + request["manage"]
     return _interactive(agreed, paths, argv, env, env["HOSTWRIGHT_PROJECT_DIR"], bool(request.get("tty")))
 
 
@@ -253,14 +251,15 @@ def database(agreed, paths, request):
     name = request.get("database") or (names[0] if names else None)
     if name not in names:
         raise BadRequest("the site has no database {!r}".format(name), "It has: {}".format(", ".join(names) or "none"))
-    argv = {
+    known = {
         "dump": ["pg_dump", "-Fc", name],
         "restore": ["pg_restore", "--clean", "--if-exists", "--no-owner", "--exit-on-error", "--single-transaction", "-d", name],
         "psql": ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name],
         "shell": ["psql", "-d", name],
-    }.get(request.get("do"))
-    if argv is None:
+    }
+    if request.get("do") not in list(known):
         raise BadRequest("do must be dump, restore, psql or shell")
+    argv = known[request["do"]]
     env = dict({"PATH": commands.PATH, "HOME": paths.cache, "LANG": "C.UTF-8"}, **agreed["env"])
     env["PATH"] = commands.PATH
     return _interactive(agreed, paths, argv, env, "/", request["do"] == "shell")

@@ -131,16 +131,30 @@ def migrate(request):
     return {"applied": sorted(list(key) for key in applied() - before)}
 
 
+def target(executor, head, stuck):
+    """What stands for `head`, a migration of the older release, in this one: itself, or the squashed one that ends with it."""
+    graph = executor.loader.graph
+    if head in graph.nodes:
+        return head
+    for key in sorted(executor.loader.replacements):
+        replaced = [tuple(one) for one in executor.loader.replacements[key].replaces]
+        if key in graph.nodes and head in replaced:
+            if head != replaced[-1]:
+                stuck.append("{}.{} (it stands for some that the older release has)".format(*key))
+            return key
+    sys.exit("the newer release does not have the migrations of the older one: {}.{}".format(*head))
+
+
 def unmigrate(request):
     """Go back to `targets` {app: [heads of the older release]}; apps that are not in it are undone whole."""
     executor = migrations()
-    wanted = request["targets"]
     graph = executor.loader.graph
     targets = []
+    stuck = []
     for app in sorted(executor.loader.migrated_apps):
-        known = [(app, name) for name in wanted.get(app, []) if (app, name) in graph.nodes]
-        if known:
-            targets += known
+        older = [target(executor, (app, name), stuck) for name in request["targets"].get(app, [])]
+        if older:
+            targets += older
         elif any(key[0] == app for key in executor.loader.applied_migrations):
             targets.append((app, None))
     keep = set()
@@ -148,7 +162,6 @@ def unmigrate(request):
         if key[1] is not None:
             keep.update(graph.forwards_plan(key))
     undo = [key for key in executor.loader.applied_migrations if key in graph.nodes and key not in keep]
-    stuck = []
     for key in sorted(undo):
         for operation in graph.nodes[key].operations:
             if not operation.reversible:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import hashlib
 import io
+import lzma
 import re
 import subprocess
 import tarfile
 import tempfile
 import time
 import urllib.request
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -62,31 +65,40 @@ def build(source: Source, ref: str = "", dirty: bool = False, now: float | None 
     else:
         data = _repacked(_archive(source.archive or "", source.sha256 or ""), source.subdir)
         commit, ref = source.sha256 or "", source.archive or ""
+    return Artifact(release_for(commit, now), data, hashlib.sha256(data).hexdigest(), ref, commit)
+
+
+def release_for(commit: str, now: float | None = None) -> str:
+    """The name of a release made at `now` (seconds since 1970) from a commit, version or sha256."""
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
     short = re.sub(r"[^0-9A-Za-z.]", "", commit)[:7]
-    return Artifact(release_name(f"{stamp}-{short}"), data, hashlib.sha256(data).hexdigest(), ref, commit)
+    return release_name(f"{stamp}-{re.sub(r'[.]+', '.', short)}")
 
 
-def _run_git(repository: str, *argv: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", "-C", repository, *argv], capture_output=True, check=False)
+def _run_git(*argv: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["git", *argv], capture_output=True, check=False)
+    except FileNotFoundError:
+        raise BadInput("source.git: git is not installed", "Install it: apt-get install git") from None
 
 
 def _git(source: Source, ref: str, dirty: bool) -> tuple[str, bytes]:
     origin = source.git or "."
     if "://" in origin or re.match(r"[\w.-]+@[\w.-]+:", origin):
         with tempfile.TemporaryDirectory() as clone:
-            done = subprocess.run(
-                ["git", "clone", "-q", "--bare", "--", origin, clone], capture_output=True, text=True, check=False
-            )
+            done = _run_git("clone", "-q", "--bare", "--", origin, clone)
             if done.returncode:
-                raise BadInput(f"source.git: {origin} can't be cloned: {done.stderr.strip()[-300:]}")
+                said = done.stderr.decode(errors="replace").strip()
+                raise BadInput(f"source.git: {origin} can't be cloned: {said[-300:]}")
             return _archived(clone, source, ref)
     if not Path(origin).expanduser().is_dir():
         raise BadInput(f"source.git: there is no directory {origin}", "It is relative to where fab runs.")
     origin = str(Path(origin).expanduser())
-    if _run_git(origin, "rev-parse", "--git-dir").returncode:
+    if _run_git("-C", origin, "rev-parse", "--git-dir").returncode:
         raise BadInput(f"source.git: {origin} is no git repository", "Use source.path for a plain directory.")
-    changed = _run_git(origin, "status", "--porcelain", "--untracked-files=no", "--", ".").stdout.decode().splitlines()
+    changed = (
+        _run_git("-C", origin, "status", "--porcelain", "--untracked-files=no", "--", ".").stdout.decode().splitlines()
+    )
     if changed and ref == "HEAD" and not dirty:
         raise BadInput(
             f"source.git: {origin} has changes that are not committed: {', '.join(line[3:] for line in changed[:3])}",
@@ -98,18 +110,18 @@ def _git(source: Source, ref: str, dirty: bool) -> tuple[str, bytes]:
 def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
     if ref.startswith("-"):
         raise BadInput(f"--ref: {ref!r} is no branch, tag or commit")
-    found = _run_git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    found = _run_git("-C", repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if found.returncode:
         raise BadInput(
             f"--ref: {repository} has no branch, tag or commit {ref!r}", "git branch -a and git tag list them."
         )
     commit = found.stdout.decode().strip()
-    prefix = _run_git(repository, "rev-parse", "--show-prefix").stdout.decode().strip()
+    prefix = _run_git("-C", repository, "rev-parse", "--show-prefix").stdout.decode().strip()
     subdir = str(PurePosixPath(prefix or ".") / source.subdir)
     tree = commit if subdir == "." else f"{commit}:{subdir}"
     # git archive takes a path in a tree from the top of a repository only.
-    top = str(Path(repository) / _run_git(repository, "rev-parse", "--show-cdup").stdout.decode().strip())
-    packed = _run_git(top, "archive", "--format=tar", tree)
+    top = str(Path(repository) / _run_git("-C", repository, "rev-parse", "--show-cdup").stdout.decode().strip())
+    packed = _run_git("-C", top, "archive", "--format=tar", tree)
     if packed.returncode:
         raise BadInput(f"source.subdir: {ref} has no directory {subdir}", packed.stderr.decode().strip()[-300:])
     return commit, _compressed(packed.stdout)
@@ -127,6 +139,7 @@ def _directory(top: Path) -> bytes:
     with tarfile.open(fileobj=out, mode="w") as tar:
         for path in paths:
             if path.is_symlink() or path.is_file() or path.is_dir():
+                tar.inodes = {}  # type: ignore[attr-defined]  # a second name of a file is a file, not a link
                 tar.add(path, arcname=str(path.relative_to(top)), recursive=False, filter=_anonymous)
     return _compressed(out.getvalue())
 
@@ -154,8 +167,11 @@ def _sdist(project: str, version: str) -> bytes:
 
 def _archive(where: str, sha256: str) -> bytes:
     if where.startswith("https://"):
-        with urllib.request.urlopen(where, timeout=60) as answer:
-            data: bytes = answer.read()
+        try:
+            with urllib.request.urlopen(where, timeout=60) as answer:
+                data: bytes = answer.read()
+        except OSError as error:
+            raise BadInput(f"source.archive: {where} can't be fetched: {error}") from None
     elif "://" in where:
         raise BadInput(f"source.archive: {where} is no https URL and no path")
     elif not Path(where).expanduser().is_file():
@@ -171,6 +187,7 @@ def _archive(where: str, sha256: str) -> bytes:
 def _repacked(data: bytes, subdir: str) -> bytes:
     """`data`, a tar file, without the one directory that all of it lies in, and only `subdir` of that."""
     out = io.BytesIO()
+    found = False
     try:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive, tarfile.open(fileobj=out, mode="w") as tar:
             members = archive.getmembers()
@@ -178,11 +195,22 @@ def _repacked(data: bytes, subdir: str) -> bytes:
             for member in members:
                 path = PurePosixPath(member.name)
                 if prefix in path.parents:
-                    content = archive.extractfile(member) if member.isreg() else None
-                    member.name = str(path.relative_to(prefix))
-                    tar.addfile(_anonymous(member), content)
-    except tarfile.TarError as error:
+                    content = archive.extractfile(member) if member.isreg() or member.islnk() else None
+                    packed = copy.copy(member)
+                    packed.name = str(path.relative_to(prefix))
+                    if member.islnk() and content:
+                        # A second name of a file: the first one may not be in the new archive.
+                        packed.type, packed.size = tarfile.REGTYPE, content.seek(0, io.SEEK_END)
+                        content.seek(0)
+                    tar.addfile(_anonymous(packed), content)
+                    found = True
+    except (tarfile.TarError, OSError, EOFError, KeyError, zlib.error, lzma.LZMAError) as error:
         raise BadInput(f"source: the archive can't be read: {error}") from None
+    if not found:
+        missing = (
+            "source: the archive is empty" if subdir == "." else f"source.subdir: the archive has no directory {subdir}"
+        )
+        raise BadInput(missing)
     return _compressed(out.getvalue())
 
 

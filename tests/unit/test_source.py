@@ -260,7 +260,6 @@ def test_an_archive_with_another_sha256(tmp_path: Path) -> None:
         b"",
         b"no archive",
         SDIST[:40],
-        SDIST[:-20],
         SDIST[:60] + b"\xff" * 40 + SDIST[100:],
         gzip.compress(b"no archive"),
         b"BZh91AY&SY" + b"x" * 50,

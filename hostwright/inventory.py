@@ -9,13 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.nativetypes import NativeEnvironment
+from jinja2.nativetypes import NativeEnvironment, NativeTemplate
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -32,20 +32,27 @@ class Inventory:
     variables: Mapping[str, Mapping[str, Any]]
 
     def select(self, hosts: Sequence[str], limit: str) -> list[str]:
-        """Those of `hosts` that `limit` names: hosts, groups and patterns, `!` to leave out, by commas or colons."""
-        if not limit:
-            return list(hosts)
-        wanted: set[str] = set()
-        for part in filter(None, re.split(r"[,:]", limit)):
-            pattern = part.lstrip("!&")
-            found = {h for h in self.variables if fnmatch.fnmatchcase(h, pattern)}
-            for group, members in self.groups.items():
-                if fnmatch.fnmatchcase(group, pattern):
-                    found |= set(members)
-            if not found:
-                raise BadInput(f"--limit: no host or group matches {pattern!r}", f"Hosts: {', '.join(self.variables)}")
-            wanted = wanted - found if part.startswith("!") else wanted | found
+        """Those of `hosts` that `limit` names, as Ansible does it: hosts, groups and patterns, by commas or colons.
+
+        `!` leaves out, `&` keeps only what is in both, wherever they stand.
+        """
+        parts = [part for part in re.split(r"[,:]", limit) if part]
+        named = [self._matching(part) for part in parts if part[0] not in "!&"]
+        wanted = set().union(*named) if named else set(hosts)
+        for part in parts:
+            if part[0] in "!&":
+                found = self._matching(part[1:])
+                wanted = wanted - found if part[0] == "!" else wanted & found
         return [host for host in hosts if host in wanted]
+
+    def _matching(self, pattern: str) -> set[str]:
+        found = {host for host in self.variables if fnmatch.fnmatchcase(host, pattern)}
+        for group, members in self.groups.items():
+            if fnmatch.fnmatchcase(group, pattern):
+                found |= set(members)
+        if not found:
+            raise BadInput(f"--limit: no host or group matches {pattern!r}", f"Hosts: {', '.join(self.variables)}")
+        return found
 
 
 def load(inventory: str = "") -> Inventory:
@@ -120,10 +127,24 @@ class _Context(Context):
         return _rendered(value, self.parent) if _is_expression(value) else value
 
 
+def _concatenated(values: Iterable[Any]) -> Any:
+    """One expression keeps its type; a text stays a text, even one that looks like a number."""
+    found = list(values)
+    return found[0] if len(found) == 1 else "".join(str(part) for part in found)
+
+
 class _Environment(SandboxedEnvironment, NativeEnvironment):
     """Ansible's kind of Jinja: expressions keep their types, and can't reach Python."""
 
     context_class = _Context
+    concat = staticmethod(_concatenated)
+
+
+class _Template(NativeTemplate):
+    environment_class = _Environment
+
+
+_Environment.template_class = _Template
 
 
 def resolve(value: Any, variables: Mapping[str, Any], path: str = "site") -> Any:
@@ -150,7 +171,7 @@ def resolve(value: Any, variables: Mapping[str, Any], path: str = "site") -> Any
         ) from None
     except jinja2.TemplateAssertionError:
         return value  # A filter or test of Ansible's.
-    except jinja2.TemplateError as error:
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
         raise BadInput(f"{path}: {error}", "It is no Jinja expression; {% raw %} keeps braces as they are.") from None
 
 

@@ -1,0 +1,219 @@
+"""The inventory as Ansible lists it: groups, limits, and the expressions in the site model."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostwright import inventory
+from hostwright.errors import BadInput
+
+SITE: dict[str, Any] = {"name": "shop", "source": {"git": "."}}
+LISTED: dict[str, Any] = {
+    "_meta": {"hostvars": {"web1": {"site": SITE, "ansible_host": "10.0.0.1"}, "web2": {}, "db1": {"site": SITE}}},
+    "all": {"children": ["ungrouped", "web", "data", "site_a"]},
+    "web": {"hosts": ["web1", "web2"]},
+    "data": {"children": ["db"]},
+    "db": {"hosts": ["db1"]},
+    "site_a": {"children": ["web", "data"]},
+}
+
+
+def refusal(listed: Any) -> str:
+    with pytest.raises(BadInput) as caught:
+        inventory.parse(listed, "inventory/x")
+    return caught.value.message
+
+
+def test_groups_with_their_children() -> None:
+    found = inventory.parse(LISTED)
+    assert found.site.name == "shop"
+    assert found.groups == {
+        "all": ["web1", "web2", "db1"],
+        "web": ["web1", "web2"],
+        "data": ["db1"],
+        "db": ["db1"],
+        "site_a": ["web1", "web2", "db1"],
+    }
+    assert found.variables["web1"]["ansible_host"] == "10.0.0.1"
+
+
+def test_groups_that_hold_each_other() -> None:
+    listed = {**LISTED, "a": {"children": ["b"], "hosts": ["web1"]}, "b": {"children": ["a"], "hosts": ["db1"]}}
+    assert inventory.parse(listed).groups["a"] == ["web1", "db1"]
+
+
+def test_an_inventory_without_hosts_or_site() -> None:
+    assert refusal({"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}) == "inventory/x has no hosts"
+    assert refusal({}) == "inventory/x has no hosts"
+    assert refusal({"_meta": {"hostvars": {"web1": {}}}}) == "inventory/x has no variable `site`"
+
+
+def test_a_wrong_site_is_named() -> None:
+    wrong = {"_meta": {"hostvars": {"web1": {"site": {**SITE, "helth": 1}}}}}
+    assert refusal(wrong) == "site.helth: unknown key (did you mean health?)"
+
+
+# --- limits
+
+
+@pytest.mark.parametrize(
+    ("limit", "hosts"),
+    [
+        ("", ["web1", "web2", "db1"]),
+        ("web1", ["web1"]),
+        ("db1,web1", ["web1", "db1"]),
+        ("db1:web1", ["web1", "db1"]),
+        ("web", ["web1", "web2"]),
+        ("data", ["db1"]),
+        ("web*", ["web1", "web2"]),
+        ("*1", ["web1", "db1"]),
+        ("web,!web2", ["web1"]),
+        ("!web2,web", ["web1"]),
+        ("!db", ["web1", "web2"]),
+        ("all:!web1:!db", ["web2"]),
+        ("site_a:&web", ["web1", "web2"]),
+        ("&web,*1", ["web1"]),
+        ("&db", ["db1"]),
+        ("web:&*1:!db1", ["web1"]),
+        ("web:!web", []),
+        ("web1,", ["web1"]),
+    ],
+)
+def test_a_limit_means_what_it_means_to_ansible(limit: str, hosts: list[str]) -> None:
+    assert inventory.parse(LISTED).select(["web1", "web2", "db1"], limit) == hosts
+
+
+def test_a_limit_keeps_to_the_hosts_that_it_was_given() -> None:
+    assert inventory.parse(LISTED).select(["web2", "web1"], "all") == ["web2", "web1"]
+
+
+@pytest.mark.parametrize("limit", ["web3", "nope", "web1,nope", "!nope", "web:&nope"])
+def test_a_limit_that_matches_nothing(limit: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        inventory.parse(LISTED).select(["web1"], limit)
+    assert caught.value.message.startswith("--limit: no host or group matches '")
+    assert caught.value.hint == "Hosts: web1, web2, db1"
+
+
+# --- expressions
+
+VARIABLES: dict[str, Any] = {
+    "text": "shop",
+    "number": 5,
+    "digits": "0123",
+    "flag": True,
+    "listing": ["a", "b"],
+    "nothing": None,
+    "indirect": "{{ text }}-x",
+    "twice": "{{ indirect }}",
+    "python": "[1, 2]",
+    "itself": "{{ itself }}",
+    "there": "{{ back }}",
+    "back": "{{ there }}",
+    "hostvars": {"db1": {"ansible_host": "10.0.0.9"}},
+    "groups": {"db": ["db1"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "resolved"),
+    [
+        ("plain", "plain"),
+        (5, 5),
+        ("{{ text }}", "shop"),
+        ("x-{{ text }}-{{ number }}", "x-shop-5"),
+        # Types are kept, and a text stays a text, whatever it looks like.
+        ("{{ number }}", 5),
+        ("{{ flag }}", True),
+        ("{{ listing }}", ["a", "b"]),
+        ("{{ nothing }}", None),
+        ("{{ digits }}", "0123"),
+        ("{{ python }}", "[1, 2]"),
+        ("{{ 'None' }}", "None"),
+        ("{{ number }}0", "50"),
+        ("{{ twice }}", "shop-x"),
+        ("{{ text | upper }}", "SHOP"),
+        ("{% if flag %}on{% endif %}", "on"),
+        ("{{ hostvars[groups.db[0]].ansible_host }}", "10.0.0.9"),
+        ({"a": ["{{ text }}", {"b": "{{ number }}"}]}, {"a": ["shop", {"b": 5}]}),
+        # These need Ansible.
+        ("{{ lookup('env', 'HOME') }}", "{{ lookup('env', 'HOME') }}"),
+        ("{{ text | ansible_only }}", "{{ text | ansible_only }}"),
+    ],
+)
+def test_expressions(value: Any, resolved: Any) -> None:
+    found = inventory.resolve(value, VARIABLES)
+    assert found == resolved
+    assert type(found) is type(resolved)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{{ missing }}", "site.env.A: 'missing' is undefined"),
+        ("x{{ missing }}", "site.env.A: 'missing' is undefined"),
+        ("{{ itself }}", "site.env.A: a variable refers to itself"),
+        ("{{ there }}", "site.env.A: a variable refers to itself"),
+        ("{{ text", "site.env.A: unexpected end of template, expected 'end of print statement'."),
+        ("{{ number + text }}", "site.env.A: unsupported operand type(s) for +: 'int' and 'str'"),
+        ("{{ 1 // 0 }}", "site.env.A: integer division or modulo by zero"),
+    ],
+)
+def test_an_expression_that_can_not_be_resolved_is_named_by_its_key(value: str, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        inventory.resolve({"env": {"A": value}}, VARIABLES)
+    assert caught.value.message == message
+
+
+def test_an_expression_can_not_reach_python() -> None:
+    for value in ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ text.__init__.__globals__ }}"):
+        with pytest.raises(BadInput, match=r"site: "):
+            inventory.resolve(value, VARIABLES)
+
+
+# --- what ansible-inventory says
+
+
+def listing(monkeypatch: pytest.MonkeyPatch, status: int, out: str, err: str) -> None:
+    def run(*_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], status, out, err)
+
+    monkeypatch.setattr(inventory.subprocess, "run", run)
+
+
+@pytest.mark.parametrize(
+    ("err", "message"),
+    [
+        ("ERROR! Decryption failed (no vault secrets were found that could decrypt)", "the vault password is wrong"),
+        (
+            "ERROR! Attempting to decrypt but no vault secrets found",
+            "the inventory has an encrypted file, and no vault password was given",
+        ),
+        (
+            "[WARNING]: x\nERROR! mapping values\n are not allowed",
+            "the inventory can't be read: x ERROR! mapping values are not allowed",
+        ),
+    ],
+)
+def test_what_ansible_complains_of(monkeypatch: pytest.MonkeyPatch, err: str, message: str) -> None:
+    listing(monkeypatch, 1, "", err)
+    with pytest.raises(BadInput) as caught:
+        inventory.load()
+    assert caught.value.message == message
+
+
+def test_a_value_that_is_encrypted_by_itself_stays_encrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = '{"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256"}'
+    site = f'{{"name": "shop", "source": {{"git": "."}}, "secrets": {{"A": {secret}}}}}'
+    listing(monkeypatch, 0, f'{{"_meta": {{"hostvars": {{"web1": {{"site": {site}}}}}}}}}', "")
+    assert inventory.load().site.secrets["A"].get_secret_value() == "encrypted"
+
+
+def test_an_inventory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        inventory.load(f"{tmp_path}/none")
+    assert str(caught.value) == (f"-i: there is no inventory {tmp_path}/none\n  Copy inventory/example and fill it in.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -138,6 +139,12 @@ class Remote:
             raise BadInput(f"{self.name}: the host is not set up for {self.site}", PROVISION) from None
         except (OSError, paramiko.SSHException, EOFError) as error:
             raise HostwrightError(f"{self.name}: the upload failed: {error}", "Is its disk full?") from None
+
+    def withdraw(self, name: str) -> None:
+        """Take an upload back that no transaction took; where that fails, the engine removes it a day later."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError, paramiko.SSHException, EOFError):
+                self._connection.sftp().remove(f"/srv/{self.site}/incoming/{name}")
 
     def call(self, request: Mapping[str, Any], tty: tuple[str, int, int] | None = None) -> Call:
         """Send one request to the engine."""

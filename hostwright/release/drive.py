@@ -74,6 +74,8 @@ class HostTransaction:
         while True:
             event = self._next()
             if event["event"] == "done":
+                if command == "abort" and event["do"] != "abort":
+                    continue  # What was under way ended first.
                 if not event["ok"]:
                     raise failure(self.name, event["error"])
                 if event["do"] == command:
@@ -83,6 +85,8 @@ class HostTransaction:
                 )
             if event["event"] == "end":
                 self.over = True
+                if command == "abort" and event["result"] == "aborted":
+                    return event
                 raise HostwrightError(f"{self.name}: the transaction has ended ({event['result']})")
 
     def ping(self) -> None:
@@ -137,7 +141,8 @@ class Fleet:
     def __init__(self, remotes: Sequence[Remote], op: str, reporter: Reporter) -> None:
         self.hosts = [HostTransaction(remote, op, reporter) for remote in remotes]
         self.reporter = reporter
-        self._pool = ThreadPoolExecutor(max_workers=max(len(self.hosts), 1))
+        # Two for each host: an abort must not wait for the command that it ends.
+        self._pool = ThreadPoolExecutor(max_workers=2 * max(len(self.hosts), 1))
 
     @property
     def leader(self) -> HostTransaction:
@@ -191,7 +196,6 @@ def run(
 ) -> None:
     """A whole deploy, rollback or restart. Raises HostwrightError where it failed, after it was undone."""
     reporter = fleet.reporter
-    flipped = False
     with fleet.alive():
         try:
             _begin(fleet, request, artifact, lock_wait)
@@ -213,13 +217,12 @@ def run(
             if migrations:
                 undone = fleet.leader.do("unmigrate")["undone"]
                 reporter.event("state", state="migrations undone", detail=_named(undone))
-            flipped = True
             fleet.each(lambda host: host.do("flip"))
             reporter.event("state", state="flipped")
             fleet.each(lambda host: host.do("confirm"))
             reporter.event("state", state="confirmed")
         except BaseException as error:
-            _undo(fleet, flipped)
+            _undo(fleet, artifact)
             if isinstance(error, Failures) and any(isinstance(e, Busy) for e in error.errors.values()):
                 raise next(e for e in error.errors.values() if isinstance(e, Busy)) from None
             raise
@@ -304,12 +307,14 @@ def _named(migrations: Sequence[Sequence[str]]) -> str:
     return ", ".join(f"{app}.{name}" for app, name in migrations) or "nothing"
 
 
-def _undo(fleet: Fleet, flipped: bool) -> None:
+def _undo(fleet: Fleet, artifact: Artifact | None) -> None:
     """Tell every host to take its part back; what can't be told now, its engine does by itself."""
 
     def abort(host: HostTransaction) -> None:
         if host.begun and not host.over:
             host.do("abort")
+        elif artifact and not host.begun:
+            host.remote.withdraw(artifact.name)
 
     try:
         fleet.each(abort)

@@ -1,0 +1,486 @@
+"""Driving a fleet: nobody goes live before all can, and what fails is undone everywhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from hostwright import config
+from hostwright.console import Reporter
+from hostwright.errors import BadInput, Busy, HostwrightError
+from hostwright.release import drive
+from hostwright.release.source import Artifact
+from hostwright.remote import Unreachable
+
+ARTIFACT = Artifact("r2", b"data", "0" * 64, "HEAD", "abc")
+DEPLOY = {"kind": "deploy", "release": "r2", "owner": "ann", "artifact": "r2.tar.gz"}
+STEPS = ["prepare", "build", "standby", "flip", "confirm", "finish"]
+BUSY = {"kind": "busy", "message": "bob is deploying r9 since noon", "hint": "Wait"}
+
+
+class Channel:
+    """Raw bytes of the one verb that has them."""
+
+    def __init__(self, data: bytes = b"", status: int = 0) -> None:
+        self.data = io.BytesIO(data)
+        self.status = status
+
+    def recv(self, size: int) -> bytes:
+        return self.data.read(size)
+
+    def recv_exit_status(self) -> int:
+        return self.status
+
+    def close(self) -> None:
+        pass
+
+
+class Engine:
+    """A host's engine that speaks the protocol and notes what it is told: stands in for the host and its connection."""
+
+    def __init__(self, name: str, told: list[tuple[str, str]], **behaviour: Any) -> None:
+        self.name = name
+        self.told = told
+        self.behaviour = behaviour
+        self.uploads: dict[str, bytes] = {}
+        self.connects = 0
+        self.seq = 0
+        self.journal: list[dict[str, Any]] = []
+        self.cuts = list(behaviour.get("cuts", []))
+
+    # --- what drive knows of a Remote
+
+    def connect(self) -> None:
+        self.connects += 1
+        if self.behaviour.get("down"):
+            raise Unreachable(f"{self.name}: no answer in time")
+
+    def close(self) -> None:
+        pass
+
+    def upload(self, data: bytes, name: str) -> None:
+        self.uploads[name] = data
+
+    def withdraw(self, name: str) -> None:
+        self.uploads.pop(name, None)
+
+    def call(self, request: Mapping[str, Any]) -> Any:
+        verb = request["verb"]
+        self.told.append((self.name, verb))
+        if verb == "wheelhouse":
+            call = Call(self)
+            call.channel = Channel(b"wheels of " + request["key"].encode(), self.behaviour.get("fetch_status", 0))
+            return call
+        call = Call(self)
+        if verb == "attach":
+            for event in self.journal[request["after"] :]:
+                call.events.put(event)
+            return call
+        self.current = call
+        refusals = self.behaviour.get("refuse_begin", [])
+        if refusals:
+            self.say({"event": "end", "result": "refused", "error": refusals.pop(0)})
+        else:
+            self.say({"event": "begun", "release": "r2", "kind": request["kind"]})
+        return call
+
+    # --- the other side
+
+    def say(self, event: dict[str, Any]) -> None:
+        self.seq += 1
+        stored = {**event, "seq": self.seq, "host": self.name}
+        self.journal.append(stored)
+        self.current.events.put(stored)
+
+    def obey(self, call: Call, command: Mapping[str, Any]) -> None:
+        word = command["do"]
+        if word == "ping":
+            return
+        self.current = call
+        self.told.append((self.name, word))
+        wait = self.behaviour.get("hold", {}).get(word)
+        if wait:
+            threading.Thread(target=self.end_later, args=(word, wait), daemon=True).start()
+            return
+        if word == "abort":
+            for held in self.behaviour.get("hold", {}).values():
+                held.set()
+        self.end(word)
+
+    def end_later(self, word: str, wait: threading.Event) -> None:
+        assert wait.wait(10)
+        self.end(word)
+
+    def end(self, word: str) -> None:
+        self.say({"event": "step", "step": word, "status": "ok", "seconds": 0.1})
+        if word in self.behaviour.get("fail", ()):
+            error = {"kind": "failed", "step": word, "message": f"{word} failed", "hint": "Look"}
+            self.say({"event": "done", "do": word, "ok": False, "error": error})
+            return
+        facts: dict[str, Any] = {
+            "prepare": {
+                "release": self.behaviour.get("release", "r2"),
+                "venv": self.behaviour.get("venv", "k1"),
+                "venv_ready": self.behaviour.get("venv_ready", True),
+            },
+            "build": {"plan": self.behaviour.get("plan", []), "reversible": True},
+            "migrate": {"applied": self.behaviour.get("plan", [])},
+            "unmigrate": {"undone": [["orders", "0002"]]},
+            "finish": {"stopping": self.behaviour.get("stopping", [])},
+        }.get(word, {})
+        if self.cuts and self.cuts[0] == word:
+            self.cuts.pop(0)
+            self.current.events.put(None)
+        self.say({"event": "done", "do": word, "ok": True, **facts})
+        if word in ("finish", "abort"):
+            self.say({"event": "end", "result": "done" if word == "finish" else "aborted"})
+
+
+class Call:
+    """One connection to an Engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.channel = Channel()
+
+    def send(self, command: Mapping[str, Any]) -> None:
+        self.engine.obey(self, command)
+
+    def event(self) -> dict[str, Any] | None:
+        return self.events.get(timeout=10)
+
+    def failure(self) -> HostwrightError:
+        return Unreachable(f"{self.engine.name}: the connection was lost")
+
+
+class World:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.engines: dict[str, Engine] = {}
+        self.out = io.StringIO()
+
+    def fleet(self, **hosts: dict[str, Any]) -> drive.Fleet:
+        self.engines = {name: Engine(name, self.told, **behaviour) for name, behaviour in hosts.items()}
+        remotes: Any = list(self.engines.values())
+        return drive.Fleet(remotes, "op1", Reporter(True, out=self.out))
+
+    def words(self, host: str) -> list[str]:
+        return [word for name, word in self.told if name == host]
+
+    def states(self) -> list[str]:
+        return [e["state"] for e in map(json.loads, self.out.getvalue().splitlines()) if e["event"] == "state"]
+
+    def barrier(self, earlier: str, later: str) -> None:
+        """No host was told `later` before all had been told `earlier`."""
+        words = [word for _, word in self.told]
+        assert max(n for n, w in enumerate(words) if w == earlier) < min(n for n, w in enumerate(words) if w == later)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def site(**changes: Any) -> config.Site:
+    return config.load({"name": "shop", "source": {"git": "."}, **changes})
+
+
+def deploy(fleet: drive.Fleet, **options: Any) -> None:
+    drive.run(fleet, options.pop("site", site()), options.pop("request", DEPLOY), ARTIFACT, **options)
+
+
+def refusal(run: Callable[[], None]) -> HostwrightError:
+    with pytest.raises(HostwrightError) as caught:
+        run()
+    return caught.value
+
+
+# --- when all goes well
+
+
+def test_every_host_does_each_step_and_nobody_flips_before_all_are_healthy(world: World) -> None:
+    deploy(world.fleet(web1={}, web2={}, web3={}))
+    for host in ("web1", "web2", "web3"):
+        assert world.words(host) == ["begin", *STEPS]
+        assert world.engines[host].uploads == {"r2.tar.gz": b"data"}
+    for earlier, later in zip(["begin", *STEPS], STEPS, strict=False):
+        world.barrier(earlier, later)
+    assert world.states() == [
+        "locked",
+        "uploaded",
+        "checked",
+        "standby healthy",
+        "flipped",
+        "confirmed",
+        "workers replaced",
+    ]
+
+
+def test_a_slow_host_is_waited_for_before_the_flip(world: World) -> None:
+    slow = threading.Event()
+    fleet = world.fleet(web1={}, web2={"hold": {"standby": slow}})
+    running = threading.Thread(target=deploy, args=(fleet,))
+    running.start()
+    deadline = time.monotonic() + 5
+    while ("web1", "standby") not in world.told:
+        assert time.monotonic() < deadline
+    time.sleep(0.1)
+    assert "flip" not in [word for _, word in world.told]
+    slow.set()
+    running.join(10)
+    assert world.words("web1")[-3:] == ["flip", "confirm", "finish"]
+
+
+def test_the_first_host_locks_before_the_others(world: World) -> None:
+    deploy(world.fleet(web1={}, web2={}, web3={}))
+    assert world.told[0] == ("web1", "begin")
+
+
+def test_migrations_run_once_after_all_have_checked(world: World) -> None:
+    plan = [["orders", "0002"]]
+    deploy(world.fleet(web1={"plan": plan}, web2={"plan": plan}))
+    assert [host for host, word in world.told if word == "migrate"] == ["web1"]
+    world.barrier("build", "migrate")
+    world.barrier("migrate", "standby")
+    assert '"detail": "migrations: orders.0002"' in world.out.getvalue()
+
+
+def test_hooks_of_migrations_run_without_a_migration(world: World) -> None:
+    hook = {"name": "h", "stage": "before_migrate", "command": ["x"]}
+    deploy(world.fleet(web1={}, web2={}), site=site(hooks=[hook]))
+    assert [host for host, word in world.told if word == "migrate"] == ["web1"]
+
+
+def test_a_rollback_undoes_migrations_before_the_flip_on_one_host(world: World) -> None:
+    fleet = world.fleet(web1={}, web2={})
+    drive.run(fleet, site(), {"kind": "rollback", "owner": "ann"}, migrations=True)
+    assert [host for host, word in world.told if word == "unmigrate"] == ["web1"]
+    world.barrier("standby", "unmigrate")
+    world.barrier("unmigrate", "flip")
+    assert world.engines["web1"].uploads == {}
+    assert world.states()[1] == "checked"
+
+
+# --- wheels
+
+
+def test_wheels_are_made_once_for_each_kind_of_virtualenv(world: World) -> None:
+    missing = {"venv_ready": False}
+    deploy(
+        world.fleet(
+            web1={},
+            web2={**missing, "venv": "k1"},
+            web3={**missing, "venv": "k2"},
+            web4={**missing, "venv": "k2"},
+            web5={**missing, "venv": "k1"},
+        )
+    )
+    assert [host for host, word in world.told if word == "wheelhouse"] == ["web2", "web3"]
+    assert "wheels" not in world.words("web1")
+    assert {host: sorted(engine.uploads) for host, engine in world.engines.items()} == {
+        "web1": ["r2.tar.gz"],
+        "web2": ["r2.tar.gz"],
+        "web3": ["r2.tar.gz"],
+        "web4": ["k2.tar", "r2.tar.gz"],
+        "web5": ["k1.tar", "r2.tar.gz"],
+    }
+    assert world.engines["web4"].uploads["k2.tar"] == b"wheels of k2"
+    for host in ("web2", "web3", "web4", "web5"):
+        assert world.words(host).count("wheels") == 1
+    makers = [n for n, told in enumerate(world.told) if told in (("web2", "wheels"), ("web3", "wheels"))]
+    takers = [n for n, told in enumerate(world.told) if told in (("web4", "wheels"), ("web5", "wheels"))]
+    assert max(makers) < min(takers)
+
+
+def test_a_wheelhouse_that_can_not_be_fetched(world: World) -> None:
+    missing = {"venv_ready": False}
+    error = refusal(lambda: deploy(world.fleet(web1={**missing, "fetch_status": 2}, web2=missing)))
+    assert error.message == "web1: the wheelhouse can't be fetched: b'wheels of k1'"
+    assert world.words("web1")[-1] == world.words("web2")[-1] == "abort"
+
+
+# --- when something fails
+
+
+@pytest.mark.parametrize("step", ["prepare", "build", "standby", "flip", "confirm"])
+def test_what_fails_on_one_host_is_undone_on_all(world: World, step: str) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={}, web2={"fail": [step]}, web3={})))
+    assert error.message == f"web2: {step} failed"
+    assert error.hint == "Look"
+    assert error.exit_status == 1
+    done = ["begin", *STEPS[: STEPS.index(step) + 1], "abort"]
+    for host in ("web1", "web2", "web3"):
+        assert world.words(host) == done
+    assert world.states()[-1] == "undone"
+
+
+def test_what_fails_on_several_hosts_is_all_told(world: World) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={"fail": ["build"]}, web2={}, web3={"fail": ["build"]})))
+    assert error.message == "web1: build failed\nweb3: build failed"
+
+
+def test_a_migration_that_fails_is_undone_on_all(world: World) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={"plan": [["a", "1"]], "fail": ["migrate"]}, web2={})))
+    assert error.message == "web1: migrate failed"
+    assert world.words("web2") == ["begin", "prepare", "build", "abort"]
+
+
+def test_after_the_confirmation_nothing_is_undone(world: World) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={"fail": ["finish"]}, web2={})))
+    assert error.message == "web1: finish failed"
+    assert "abort" not in world.words("web1") + world.words("web2")
+
+
+def test_migrations_that_are_left_to_somebody_else(world: World) -> None:
+    never = site(releases={"migrate": "never"})
+    error = refusal(lambda: deploy(world.fleet(web1={"plan": [["a", "1"], ["b", "2"]]}), site=never))
+    assert error.message == "migrations are not applied: a.1, b.2"
+    assert world.words("web1") == ["begin", "prepare", "build", "abort"]
+
+
+def test_hosts_that_would_go_to_different_releases(world: World) -> None:
+    fleet = world.fleet(web1={"release": "r1"}, web2={"release": "r0"})
+    error = refusal(lambda: drive.run(fleet, site(), {"kind": "rollback", "owner": "ann"}))
+    assert str(error) == "the hosts would go to different releases: r0, r1\n  Name one."
+    assert world.words("web2") == ["begin", "prepare", "abort"]
+
+
+def test_an_engine_that_aborted_by_itself(world: World) -> None:
+    fleet = world.fleet(web1={}, web2={})
+    real = Engine.end
+
+    def end(engine: Engine, word: str) -> None:
+        if word == "standby" and engine.name == "web2":
+            engine.say({"event": "done", "do": "abort", "ok": True})
+            engine.say({"event": "end", "result": "aborted"})
+        elif not (word == "abort" and engine.name == "web2"):
+            real(engine, word)
+
+    world.engines["web2"].end = end.__get__(world.engines["web2"])  # type: ignore[method-assign]
+    error = refusal(lambda: deploy(fleet))
+    assert error.message == "web2: the engine did abort by itself: nobody told it to go on in time"
+    assert world.words("web1")[-1] == "abort"
+    assert world.states()[-1] == "undone"
+
+
+# --- locks
+
+
+def test_a_host_that_somebody_else_deploys_to(world: World) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={"refuse_begin": [BUSY]}, web2={})))
+    assert isinstance(error, Busy)
+    assert (error.message, error.exit_status) == ("web1: bob is deploying r9 since noon", 75)
+    assert world.words("web1") == ["begin"]
+    assert world.words("web2") == []
+
+
+def test_a_later_host_that_somebody_else_deploys_to_undoes_the_earlier(world: World) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={}, web2={"refuse_begin": [BUSY]}, web3={})))
+    assert isinstance(error, Busy)
+    assert world.words("web1") == world.words("web3") == ["begin", "abort"]
+    assert world.words("web2") == ["begin"]
+
+
+def test_what_was_uploaded_for_nothing_is_taken_away(world: World) -> None:
+    refusal(lambda: deploy(world.fleet(web1={"refuse_begin": [BUSY]}, web2={})))
+    assert [engine.uploads for engine in world.engines.values()] == [{}, {}]
+
+
+def test_waiting_for_the_lock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive.time, "sleep", lambda _: None)
+    deploy(world.fleet(web1={"refuse_begin": [BUSY, BUSY]}), lock_wait=30)
+    assert world.words("web1") == ["begin", "begin", "begin", *STEPS]
+
+
+def test_a_begin_that_is_refused_for_what_it_asks(world: World) -> None:
+    refused = {"kind": "bad_input", "message": "the release r2 is on this host already", "hint": "Use: fab rollback r2"}
+    error = refusal(lambda: deploy(world.fleet(web1={"refuse_begin": [refused]})))
+    assert isinstance(error, BadInput)
+    assert str(error) == "web1: the release r2 is on this host already\n  Use: fab rollback r2"
+
+
+# --- connections
+
+
+def test_a_host_that_can_not_be_reached_stops_all_before_anything(world: World) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={}, web2={"down": True})))
+    assert error.message == "web2: no answer in time"
+    assert world.told == []
+    assert world.engines["web1"].uploads == {}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_connection_that_breaks_is_taken_up_again(world: World, step: str) -> None:
+    deploy(world.fleet(web1={"cuts": [step]}, web2={}))
+    assert world.words("web1").count("attach") == 1
+    assert [word for word in world.words("web1") if word != "attach"] == ["begin", *STEPS]
+    assert world.words("web2") == ["begin", *STEPS]
+
+
+def test_a_connection_that_stays_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "RECONNECT", 0.2)
+    monkeypatch.setattr(drive.time, "sleep", lambda _: None)
+    fleet = world.fleet(web1={}, web2={"cuts": ["standby"]})
+    engine = world.engines["web2"]
+    real = engine.connect
+
+    def connect() -> None:
+        if engine.connects:
+            raise Unreachable("web2: no answer in time")
+        real()
+
+    engine.connect = connect  # type: ignore[method-assign]
+    error = refusal(lambda: deploy(fleet))
+    assert error.message == "web2: no answer in time"
+    assert world.words("web1")[-1] == "abort"
+    assert "flip" not in [word for _, word in world.told]
+
+
+# --- Ctrl-C
+
+
+@pytest.mark.parametrize(("step", "hosts"), [("build", ["web1", "web2"]), ("migrate", ["web1"])])
+def test_an_interrupt_ends_what_is_under_way_at_once(world: World, step: str, hosts: list[str]) -> None:
+    plan = [["a", "1"]]
+    # Steps that only an abort ends.
+    fleet = world.fleet(
+        web1={"plan": plan, "hold": {step: threading.Event()}}, web2={"plan": plan, "hold": {step: threading.Event()}}
+    )
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 5
+        while not {(host, step) for host in hosts} <= set(world.told):
+            assert time.monotonic() < deadline
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        deploy(fleet)
+    interrupting.join()
+    assert time.monotonic() - started < 5
+    assert world.words("web1")[-1] == world.words("web2")[-1] == "abort"
+    assert world.states()[-1] == "undone"
+
+
+def test_signs_of_life_reach_every_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "PING", 0.01)
+    fleet = world.fleet(web1={}, web2={})
+    pings: set[str] = set()
+    for host in fleet.hosts:
+        host.begin(DEPLOY)
+        monkeypatch.setattr(host, "ping", lambda host=host: pings.add(host.name))
+    with fleet.alive():
+        deadline = time.monotonic() + 5
+        while pings != {"web1", "web2"}:
+            assert time.monotonic() < deadline

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from hostwright.errors import BadInput, HostwrightError
+
 SCHEMA = 1
 """Version of the JSON events; docs/events.md describes them."""
 
@@ -24,11 +26,16 @@ class Reporter:
         self.log = log
         self._out = out or sys.stdout
         self._lock = threading.Lock()
-        self._log: TextIO | None = None
         self._color = not json_lines and self._out.isatty() and "NO_COLOR" not in os.environ
         if log:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            self._log = log.open("a", encoding="utf-8")
+            try:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.touch()
+            except OSError as error:
+                raise BadInput(
+                    f"the events can't be kept in {log.parent}: {error.strerror}",
+                    "XDG_STATE_HOME names another directory for them.",
+                ) from None
 
     def event(self, event: str, **fields: Any) -> None:
         """Report one event."""
@@ -39,9 +46,9 @@ class Reporter:
             **fields,
         }
         with self._lock:
-            if self._log:
-                self._log.write(json.dumps(record) + "\n")
-                self._log.flush()
+            if self.log:
+                with self.log.open("a", encoding="utf-8") as kept:
+                    kept.write(json.dumps(record) + "\n")
             if self.json_lines:
                 print(json.dumps(record), file=self._out, flush=True)
             else:
@@ -94,13 +101,11 @@ def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
         shown.add_column(heading, overflow="fold", no_wrap=not sys.stdout.isatty())
     for row in rows:
         shown.add_row(*row)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(shown)
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(shown)
 
 
 def confirm(question: str, yes: bool) -> None:
     """Ask before something that can't be taken back; `yes` answers. Raises where nobody can be asked."""
-    from hostwright.errors import BadInput, HostwrightError
-
     if yes:
         return
     if not sys.stdin.isatty():

@@ -28,9 +28,15 @@ class Unreachable(HostwrightError):
 
 
 def ssh_options(variables: Mapping[str, Any]) -> dict[str, str]:
-    """The `-o Name=value` options in Ansible's ssh arguments, by lower-case name."""
+    """The `-o Name=value` options in Ansible's ssh arguments, by lower-case name. Raises BadInput."""
     text = " ".join(str(variables.get(f"ansible_ssh_{kind}_args", "")) for kind in ("common", "extra"))
-    words = shlex.split(text)
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise BadInput(
+            f'the ssh arguments "{text.strip()}" can\'t be read: {error}',
+            "See ansible_ssh_common_args in the inventory.",
+        ) from None
     found = {}
     for number, word in enumerate(words):
         pair = (
@@ -52,8 +58,14 @@ class Remote:
         self.site = site
         self.address = str(variables.get("ansible_host", name))
         self.user = str(variables.get("hostwright_deploy_user", "deploy"))
-        self.port = int(variables.get("ansible_port", 22))
-        options = ssh_options(variables)
+        port = variables.get("ansible_port", 22)
+        if not str(port).isdecimal():
+            raise BadInput(f"{name}: ansible_port is no number: {port!r}")
+        self.port = int(port)
+        try:
+            options = ssh_options(variables)
+        except BadInput as error:
+            raise BadInput(f"{name}: {error.message}", error.hint) from None
         self.known_hosts = options.get("userknownhostsfile", "~/.ssh/known_hosts")
         self.jump = options.get("proxyjump", "")
         self.key = str(variables.get("ansible_ssh_private_key_file", ""))

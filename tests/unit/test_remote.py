@@ -1,0 +1,368 @@
+"""Connections: what Ansible's variables say of them, and what goes wrong, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fabric
+import paramiko
+import pytest
+
+from hostwright import remote
+from hostwright.errors import BadInput, Busy, HostwrightError
+
+
+@pytest.mark.parametrize(
+    ("variables", "options"),
+    [
+        ({}, {}),
+        (
+            {"ansible_ssh_common_args": "-o UserKnownHostsFile=/k -o StrictHostKeyChecking=yes"},
+            {"userknownhostsfile": "/k", "stricthostkeychecking": "yes"},
+        ),
+        ({"ansible_ssh_common_args": "-oProxyJump=bastion"}, {"proxyjump": "bastion"}),
+        ({"ansible_ssh_extra_args": "-J ann@bastion:2222 -v"}, {"proxyjump": "ann@bastion:2222"}),
+        ({"ansible_ssh_common_args": "-o 'UserKnownHostsFile=/a b'"}, {"userknownhostsfile": "/a b"}),
+        ({"ansible_ssh_common_args": "-o", "ansible_ssh_extra_args": "-J"}, {}),
+        ({"ansible_ssh_common_args": "-o Port = 22"}, {}),
+        (
+            {"ansible_ssh_common_args": "-o A=1", "ansible_ssh_extra_args": "-o A=2 -o B=x=y"},
+            {"a": "2", "b": "x=y"},
+        ),
+    ],
+)
+def test_ssh_options(variables: dict[str, Any], options: dict[str, str]) -> None:
+    assert remote.ssh_options(variables) == options
+
+
+def test_arguments_that_are_not_quoted_right() -> None:
+    with pytest.raises(BadInput) as caught:
+        remote.Remote("web1", {"ansible_ssh_common_args": "-o 'x"}, "shop")
+    assert caught.value.message == "web1: the ssh arguments \"-o 'x\" can't be read: No closing quotation"
+
+
+def test_what_a_host_is_by_default() -> None:
+    host = remote.Remote("web1", {}, "shop")
+    assert (host.address, host.user, host.port) == ("web1", "deploy", 22)
+    assert (host.known_hosts, host.jump, host.key) == ("~/.ssh/known_hosts", "", "")
+
+
+def test_what_the_inventory_says_of_a_host() -> None:
+    host = remote.Remote(
+        "web1",
+        {
+            "ansible_host": "10.0.0.1",
+            "ansible_port": "2222",
+            "ansible_user": "root",
+            "hostwright_deploy_user": "ship",
+            "ansible_ssh_private_key_file": "/key",
+            "ansible_ssh_common_args": "-o UserKnownHostsFile=/k -J bastion",
+        },
+        "shop",
+    )
+    assert (host.address, host.user, host.port, host.key) == ("10.0.0.1", "ship", 2222, "/key")
+    assert (host.known_hosts, host.jump) == ("/k", "bastion")
+
+
+@pytest.mark.parametrize("port", ["ssh", "{{ port }}", "", None])
+def test_a_port_that_is_no_number(port: Any) -> None:
+    with pytest.raises(BadInput) as caught:
+        remote.Remote("web1", {"ansible_port": port}, "shop")
+    assert caught.value.message == f"web1: ansible_port is no number: {port!r}"
+
+
+def test_the_one_command_of_the_deploy_user() -> None:
+    assert remote.engine_command("shop") == "sudo -n /usr/local/sbin/hostwright-engine shop"
+
+
+# --- connecting
+
+
+class Client:
+    def __init__(self) -> None:
+        self.policy: Any = None
+        self.loaded: list[str] = []
+
+    def set_missing_host_key_policy(self, policy: Any) -> None:
+        self.policy = policy
+
+    def load_system_host_keys(self, path: str) -> None:
+        self.loaded.append(path)
+
+
+class Connection:
+    """Stands in for Fabric's; `error` is what opening it raises."""
+
+    error: BaseException | None = None
+    made: list[Connection]
+
+    def __init__(self, host: str, **options: Any) -> None:
+        self.host = host
+        self.options = options
+        self.client = Client()
+        self.transport = self
+        self.is_connected = True
+        type(self).made.append(self)
+
+    def open(self) -> None:
+        if self.error:
+            raise self.error
+
+    def set_keepalive(self, seconds: int) -> None:
+        self.keepalive = seconds
+
+    def open_session(self, timeout: int) -> Any:
+        raise paramiko.SSHException("Channel closed.")
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
+    class Fresh(Connection):
+        pass
+
+    Fresh.made = []
+    monkeypatch.setattr(fabric, "Connection", Fresh)
+    return Fresh
+
+
+KEY = paramiko.RSAKey.generate(1024)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message", "hint"),
+    [
+        (
+            paramiko.BadHostKeyException("10.0.0.1", KEY, KEY),
+            BadInput,
+            "web1: the host key of 10.0.0.1 is not the known one",
+            "If the host was made anew: ssh-keygen -R 10.0.0.1 -f /k, then add its new key.",
+        ),
+        (
+            paramiko.AuthenticationException("x"),
+            BadInput,
+            "web1: deploy@10.0.0.1:22 does not let us in",
+            "hostwright_authorized_keys must list your key; then run: ansible-playbook playbooks/bootstrap.yml",
+        ),
+        (
+            paramiko.SSHException("Server '10.0.0.1' not found in known_hosts"),
+            BadInput,
+            "web1: the host key of 10.0.0.1 is not known",
+            "Compare its fingerprint, then: ssh-keyscan -p 22 10.0.0.1 >> /k",
+        ),
+        (paramiko.SSHException("Error reading banner"), remote.Unreachable, "Error reading banner", ""),
+        (TimeoutError("timed out"), remote.Unreachable, "can't be reached: no answer in time", "Is the host up?"),
+        (
+            ConnectionRefusedError(111, "Connection refused"),
+            remote.Unreachable,
+            "can't be reached: Connection refused",
+            "Is the host up?",
+        ),
+        (
+            OSError("no route"),
+            remote.Unreachable,
+            "can't be reached: no route",
+            "Is the host up?",
+        ),
+    ],
+)
+def test_a_connection_that_fails(
+    connection: type[Connection], error: BaseException, kind: type, message: str, hint: str
+) -> None:
+    connection.error = error
+    host = remote.Remote(
+        "web1", {"ansible_host": "10.0.0.1", "ansible_ssh_common_args": "-o UserKnownHostsFile=/k"}, "shop"
+    )
+    with pytest.raises(HostwrightError) as caught:
+        host.connect()
+    assert type(caught.value) is kind
+    assert caught.value.message.endswith(message)
+    assert caught.value.message.startswith("web1: ")
+    assert caught.value.hint == hint
+
+
+def test_host_keys_are_checked_on_every_hop(connection: type[Connection], tmp_path: Path) -> None:
+    known, key = tmp_path / "known", tmp_path / "key"
+    known.touch()
+    key.touch()
+    variables = {
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -J bastion",
+        "ansible_ssh_private_key_file": str(key),
+    }
+    remote.Remote("web1", variables, "shop").connect()
+    assert [made.host for made in connection.made] == ["bastion", "web1"]
+    for made in connection.made:
+        assert isinstance(made.client.policy, paramiko.RejectPolicy)
+        assert made.client.loaded[0] == str(known)
+    assert connection.made[1].options["gateway"] is connection.made[0]
+    assert connection.made[1].options["connect_kwargs"]["key_filename"] == str(key)
+    assert connection.made[1].options["connect_kwargs"]["look_for_keys"] is False
+
+
+def test_a_key_that_is_not_there(connection: type[Connection]) -> None:
+    with pytest.raises(BadInput, match=r"web1: there is no key /no/key"):
+        remote.Remote("web1", {"ansible_ssh_private_key_file": "/no/key"}, "shop").connect()
+    assert connection.made == []
+
+
+def test_a_session_that_does_not_open(connection: type[Connection]) -> None:
+    host = remote.Remote("web1", {}, "shop")
+    with pytest.raises(remote.Unreachable) as caught:
+        host.ask({"verb": "status"})
+    assert caught.value.message == "web1: the connection broke: Channel closed."
+
+
+# --- the engine's answers
+
+
+class Channel:
+    """What comes back over one session."""
+
+    def __init__(self, *blocks: bytes, stderr: bytes = b"", status: int = 0) -> None:
+        self.blocks = list(blocks)
+        self.stderr = [stderr] if stderr else []
+        self.status = status
+        self.sent = b""
+        self.closed = False
+
+    def recv(self, size: int) -> bytes:
+        return self.blocks.pop(0) if self.blocks else b""
+
+    def recv_stderr_ready(self) -> bool:
+        return bool(self.stderr)
+
+    def recv_stderr(self, size: int) -> bytes:
+        return self.stderr.pop(0)
+
+    def exit_status_ready(self) -> bool:
+        return True
+
+    def recv_exit_status(self) -> int:
+        return self.status
+
+    def sendall(self, data: bytes) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[Channel], dict[str, Any]]:
+    def run(channel: Channel) -> dict[str, Any]:
+        host = remote.Remote("web1", {}, "shop")
+        monkeypatch.setattr(host, "channel", lambda command, tty=None: channel)
+        return host.ask({"verb": "status"})
+
+    return run
+
+
+def test_an_answer_comes_in_pieces(ask: Any) -> None:
+    channel = Channel(b'{"event": ', b'"status"}', b"\n")
+    assert ask(channel) == {"event": "status"}
+    assert json.loads(channel.sent) == {"verb": "status", "protocol": remote.PROTOCOL}
+    assert channel.sent.endswith(b"\n")
+    assert channel.closed
+
+
+@pytest.mark.parametrize(
+    ("channel", "kind", "message"),
+    [
+        (Channel(status=-1), remote.Unreachable, "web1: the connection was lost"),
+        (Channel(), remote.Unreachable, "web1: the connection was lost"),
+        (
+            Channel(stderr=b"sudo: a password is required\n", status=1),
+            BadInput,
+            "web1: the host is not set up for shop (sudo: a password is required)",
+        ),
+        (
+            Channel(stderr=b"sh: 1: sudo: not found\n", status=127),
+            BadInput,
+            "web1: the host is not set up for shop (sh: 1: sudo: not found)",
+        ),
+        (Channel(stderr=b"Segmentation fault\n", status=139), HostwrightError, "web1: Segmentation fault"),
+        (Channel(b"hello\n"), HostwrightError, "web1: the engine said b'hello'"),
+    ],
+)
+def test_no_answer(ask: Any, channel: Channel, kind: type, message: str) -> None:
+    with pytest.raises(HostwrightError) as caught:
+        ask(channel)
+    assert (type(caught.value), caught.value.message) == (kind, message)
+    assert channel.closed
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        ({"kind": "failed", "message": "no", "hint": "", "step": ""}, HostwrightError, "web1: no"),
+        ({"kind": "failed", "message": "no", "hint": "Do", "step": "check"}, HostwrightError, "web1: check: no\n  Do"),
+        # The step is not said twice.
+        ({"kind": "failed", "message": "check failed", "step": "check"}, HostwrightError, "web1: check failed"),
+        ({"kind": "bad_input", "message": "no"}, BadInput, "web1: no"),
+        ({"kind": "busy", "message": "ann is deploying"}, Busy, "web1: ann is deploying"),
+        ({"kind": "new kind", "message": "no"}, HostwrightError, "web1: no"),
+        (
+            {"message": "build failed", "step": "build", "tail": ["a", "b"], "log": "/l", "hint": "Do"},
+            HostwrightError,
+            "web1: build failed\n    a\n    b\n    (the whole output: web1:/l)\n  Do",
+        ),
+    ],
+)
+def test_what_the_engine_complains_of(ask: Any, error: dict[str, Any], kind: type, text: str) -> None:
+    with pytest.raises(HostwrightError) as caught:
+        ask(Channel(json.dumps({"event": "error", **error}).encode() + b"\n"))
+    assert (type(caught.value), str(caught.value)) == (kind, text)
+
+
+# --- uploads
+
+
+class Files:
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.there: dict[str, bytes] = {}
+
+    def sftp(self) -> Files:
+        return self
+
+    def putfo(self, source: Any, path: str) -> None:
+        if self.error:
+            raise self.error
+        self.there[path] = source.read()
+
+    def remove(self, path: str) -> None:
+        if self.error:
+            raise self.error
+        del self.there[path]
+
+
+def connected(files: Files) -> remote.Remote:
+    host = remote.Remote("web1", {}, "shop")
+    host._connection = files
+    return host
+
+
+def test_an_upload_and_its_withdrawal() -> None:
+    files = Files()
+    connected(files).upload(b"data", "r1.tar.gz")
+    assert files.there == {"/srv/shop/incoming/r1.tar.gz": b"data"}
+    connected(files).withdraw("r1.tar.gz")
+    assert files.there == {}
+    connected(Files(FileNotFoundError())).withdraw("r1.tar.gz")
+    remote.Remote("web1", {}, "shop").withdraw("r1.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (FileNotFoundError(2, "No such file"), BadInput, "web1: the host is not set up for shop"),
+        (OSError("Failure"), HostwrightError, "web1: the upload failed: Failure"),
+        (paramiko.SSHException("lost"), HostwrightError, "web1: the upload failed: lost"),
+    ],
+)
+def test_an_upload_that_fails(error: BaseException, kind: type, message: str) -> None:
+    with pytest.raises(HostwrightError) as caught:
+        connected(Files(error)).upload(b"", "x")
+    assert (type(caught.value), caught.value.message) == (kind, message)

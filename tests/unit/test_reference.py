@@ -1,4 +1,4 @@
-"""What a stranger reads is true: pages made from the code are fresh, links lead somewhere, commands and events exist."""
+"""What a stranger reads is true: generated pages are fresh, links lead somewhere, commands and events exist."""
 
 from __future__ import annotations
 

@@ -31,6 +31,12 @@ GROUPS = ("web", "worker", "beat", "db", "broker")
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
 """A site, process or timer: it becomes part of unit names, paths and user names."""
 
+RESERVED = re.compile(
+    "root|daemon|bin|sys|sync|mail|backup|list|nobody|sshd|messagebus|polkitd|systemd-.*|www-data|nginx|postgres|redis|"
+    "rabbitmq|deploy|hostwright"
+)
+"""Users and directories of the system's own: a site is a user and a directory of its name."""
+
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$-]{0,62}$")]
 """A database, database role, Redis or queue name."""
 
@@ -44,10 +50,25 @@ Module = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_][
 Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$")]
 
 
+_SYNTAX = re.compile(r"""[\s\x00-\x1f\x7f"'\\;{}$%*?#]""")
+"""What nginx or systemd would not take as part of a path."""
+
+
 def _relative(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if path.startswith("/") or ".." in parts or "\0" in path or "\n" in path:
+    if not path or path.startswith("/") or ".." in PurePosixPath(path).parts or re.search(r"[\x00-\x1f\x7f]", path):
         raise ValueError("must be a path inside the release, without '..' or a leading '/'")
+    return path
+
+
+def _below(path: str) -> str:
+    if str(PurePosixPath(path)) == ".":
+        raise ValueError("must name something inside of the directory, not the directory itself")
+    return path
+
+
+def _plain(path: str) -> str:
+    if _SYNTAX.search(path):
+        raise ValueError("must have no spaces, quotes or characters such as ; { } $ % * ? #")
     return path
 
 
@@ -60,12 +81,20 @@ def _printable(value: str) -> str:
 def _absolute(path: str) -> str:
     if not path.startswith("/") or ".." in PurePosixPath(path).parts:
         raise ValueError("must be an absolute path without '..'")
-    return _printable(path)
+    return _plain(path)
 
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
+InnerPath = Annotated[RelativePath, AfterValidator(_below)]
+"""Inside of its directory, and not that directory itself."""
+PlainPath = Annotated[InnerPath, AfterValidator(_plain)]
+"""One that is written into the files of nginx and systemd."""
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 Line = Annotated[str, AfterValidator(_printable)]
+Header = Annotated[str, StringConstraints(pattern=r"^[ -~]*$")]
+ServerName = Annotated[str, StringConstraints(pattern=r"^(\*\.|\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+"""A host name in ASCII (punycode for others), or `*.example.com` or `.example.com` for all below it."""
+Calendar = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*.,:/~_+ -]+$")]
 Command = Annotated[list[Line], Field(min_length=1)]
 """A program and its arguments, never a shell line. `{venv}`, `{release}` and `{project}` stand for paths."""
 
@@ -144,11 +173,11 @@ class Dependencies(Model):
 class File(Model):
     """A configuration file that the application reads, rendered by Ansible; it may hold secrets."""
 
-    path: RelativePath
+    path: InnerPath
     """Relative to `/etc/hostwright/SITE/files`."""
     content: SecretStr
     mode: Mode = "0640"
-    link: RelativePath | None = None
+    link: InnerPath | None = None
     """Where in each release a symbolic link to it is made."""
 
 
@@ -168,7 +197,7 @@ class Hook(Model):
 class Static(Model):
     """Static files, which nginx shows: those of the current release, then those of the one before."""
 
-    root: RelativePath | None = "static"
+    root: PlainPath | None = "static"
     """Where `collectstatic` puts its files, relative to the release (STATIC_ROOT); null: no static files."""
     url: Annotated[str, StringConstraints(pattern=r"^/[\w./-]*/$")] = "/static/"
     collect: Command | None = ["collectstatic", "--noinput", "--verbosity=0"]
@@ -200,7 +229,7 @@ class Web(Model):
     """After which a worker that hangs is replaced, and nginx gives a request up."""
     args: list[Line] = []
     """Further gunicorn arguments."""
-    domains: list[Line] = []
+    domains: list[ServerName] = []
     """Server names; none: the default server."""
     port: Port = 80
     tls: Literal["none", "self_signed", "files"] = "none"
@@ -240,11 +269,11 @@ class Health(Model):
     """What a standby slot is asked before it gets a request."""
 
     path: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")] = "/"
-    host: Line | None = None
+    host: Header | None = None
     """The Host header; default: the first of `web.domains`, else localhost."""
     scheme: Literal["http", "https"] = "http"
     """Sent as X-Forwarded-Proto."""
-    headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")], Line] = {}
+    headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")], Header] = {}
     status: list[Annotated[int, Field(ge=100, le=599)]] = [200]
     """Those that count as healthy."""
     deadline: Seconds = 30
@@ -308,7 +337,7 @@ class Timer(Model):
 
     name: Name
     command: Command
-    calendar: Line
+    calendar: Calendar
     """systemd's OnCalendar, such as `daily` or `*-*-* 03:15:00`."""
     group: Literal["web", "worker", "beat"] = "beat"
     """It runs on the first host of this group."""
@@ -401,7 +430,7 @@ class Site(Model):
     hooks: list[Hook] = []
     static: Static = Static()
     media: Media | None = None
-    shared: dict[RelativePath, Line] = {}
+    shared: dict[PlainPath, Literal[""] | InnerPath] = {}
     """Directories that outlive a release: name below /srv/SITE/shared -> link in the release ('': none)."""
     processes: list[Process] = []
     celery: Celery | None = None
@@ -419,21 +448,23 @@ class Site(Model):
         reserved = sorted(k for k in (*self.env, *self.secrets) if k.startswith("HOSTWRIGHT_"))
         if reserved:
             raise ValueError(f"names that begin with HOSTWRIGHT_ are set by the deploy itself: {', '.join(reserved)}")
-        for key, value in self.env.items():
-            if "\0" in value:
-                raise ValueError(f"env.{key} holds a NUL character, which no environment can")
-        for key, secret in self.secrets.items():
-            if "\0" in secret.get_secret_value():
-                raise ValueError(f"secrets.{key} holds a NUL character, which no environment can")
+        if RESERVED.fullmatch(self.name):
+            raise ValueError(f"name: {self.name} is a user of the system's own, and the site would be that user")
+        values = {f"env.{key}": value for key, value in self.env.items()}
+        values |= {f"secrets.{key}": secret.get_secret_value() for key, secret in self.secrets.items()}
+        for path, value in values.items():
+            # systemd leaves such a variable out.
+            if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value):
+                raise ValueError(f"{path} holds a control character; only tabs and line breaks (\\n) can be used")
+        for process in self.processes:
+            if process.singleton and process.count > 1:
+                raise ValueError(f"the process {process.name} is a singleton, so its count must be 1")
         names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
         if self.celery:
             names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two processes or timers would share a unit's name: {', '.join(twice)}")
-        for child in self.shared.values():
-            if child:
-                _relative(child)
         return self
 
     def database_owner(self, database: Database) -> str:

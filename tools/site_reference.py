@@ -43,6 +43,11 @@ WORDS = [
     (config.Module, "module, or `module:object`"),
     (config.Package, "package"),
     (config.RelativePath, "path inside the release"),
+    (config.InnerPath, "path inside of the directory"),
+    (config.PlainPath, "path inside of the directory, without spaces and quotes"),
+    (config.Header, "text in ASCII"),
+    (config.ServerName, "host name"),
+    (config.Calendar, "calendar expression of systemd"),
     (config.AbsolutePath, "absolute path on the host"),
     (config.Line, "line of text"),
     (config.Command, "program and its arguments"),
@@ -61,7 +66,7 @@ def words(kind: Any) -> str:
             return text
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
-        return " or ".join(f"`{choice}`" for choice in arguments)
+        return " or ".join(f"`{choice}`" if choice else "`''`" for choice in arguments)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(words(argument) for argument in arguments if argument is not type(None))
     if origin is list:

@@ -50,7 +50,9 @@ def test_defaults_of_the_smallest_site() -> None:
         ({"web": {"wsgi": "a:b", "tls": "files"}}, "site.web: tls: files needs tls_certificate"),
         ({"env": {"A": "1"}, "secrets": {"A": "2"}}, "site: in env and in secrets at once: A"),
         ({"env": {"HOSTWRIGHT_X": "1"}}, "site: names that begin with HOSTWRIGHT_"),
-        ({"env": {"A": "x\0y"}}, "site: env.A holds a NUL character"),
+        ({"env": {"A": "x\0y"}}, "site: env.A holds a control character; only tabs and line breaks (\\n) can be used"),
+        ({"secrets": {"A": "x\r\ny"}}, "site: secrets.A holds a control character"),
+        ({"env": {"A": "\x1b[1m"}}, "site: env.A holds a control character"),
         ({"env": {"A-B": "1"}}, "site.env.A-B.[key]: string should match pattern"),
         (
             {"processes": [{"name": "beat", "command": ["x"]}], "celery": {"app": "a", "beat": True}},
@@ -60,6 +62,117 @@ def test_defaults_of_the_smallest_site() -> None:
 )
 def test_a_wrong_key_is_named_by_its_path(changes: dict[str, Any], message: str) -> None:
     assert message in refusal(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        # The nearest key, however deep it is.
+        (
+            {"celery": {"app": "a", "workers": [{"queus": ["x"]}]}},
+            "celery.workers.0.queus: unknown key (did you mean queues?)",
+        ),
+        ({"services": {"database": []}}, "services.database: unknown key (did you mean databases?)"),
+        (
+            {"services": {"redis": {"passwort": "canary"}}},
+            "services.redis.passwort: unknown key (did you mean password?)",
+        ),
+        ({"web": {"wsgi": "a", "domain": []}}, "web.domain: unknown key (did you mean domains?)"),
+        (
+            {"celery": {"app": "a", "workers": [{"concurrency": 0}]}},
+            "celery.workers.0.concurrency: input should be greater",
+        ),
+        ({"hooks": [{"name": "a", "stage": "later", "command": ["x"]}]}, "hooks.0.stage: input should be 'build', "),
+        (
+            {"hooks": [{"name": "a", "stage": "build", "command": []}]},
+            "hooks.0.command: list should have at least 1 item",
+        ),
+        (
+            {"hooks": [{"name": "a", "stage": "build", "command": "make x"}]},
+            "hooks.0.command: input should be a valid list",
+        ),
+        ({"hooks": [{"name": "a", "stage": "build", "command": ["a\nb"]}]}, "hooks.0.command.0: must be a single line"),
+        (
+            {"processes": [{"name": "a", "command": ["x"], "stop_signal": "KILL"}]},
+            "processes.0.stop_signal: input should be",
+        ),
+        ({"processes": [{"command": ["x"]}]}, "processes.0.name: field required"),
+        ({"processes": [{"name": "A b", "command": ["x"]}]}, "processes.0.name: string should match pattern"),
+        ({"files": [{"path": "a", "content": "x", "mode": "644"}]}, "files.0.mode: string should match pattern"),
+        ({"services": {"amqp": {"vhost": "v", "user": "u"}}}, "services.amqp.password: field required"),
+        ({"source": {"git": ".", "sha256": "x"}}, "source.sha256: string should match pattern"),
+        ({"packages": {"run": ["libpq5; reboot"]}}, "packages.run.0: string should match pattern"),
+        ({"python": {"version": "2.7"}}, "python.version: string should match pattern"),
+        ({"python": {"interpreter": "python3"}}, "python.interpreter: must be an absolute path"),
+        # What would be read as something else further on.
+        ({"files": [{"path": "a", "content": "x", "link": "."}]}, "files.0.link: must name something inside"),
+        ({"files": [{"path": "./", "content": "x"}]}, "files.0.path: must name something inside"),
+        ({"shared": {"data": "."}}, "must name something inside"),
+        ({"shared": {"data": "../x"}}, "must be a path inside the release"),
+        ({"shared": {"my data": ""}}, "must have no spaces"),
+        ({"shared": {"a%h": ""}}, "must have no spaces"),
+        ({"static": {"root": "st atic"}}, "static.root: must have no spaces"),
+        ({"static": {"root": "static; deny all"}}, "static.root: must have no spaces"),
+        ({"static": {"root": "."}}, "static.root: must name something inside"),
+        ({"static": {"root": ""}}, "static.root: must be a path inside the release"),
+        ({"project_dir": ""}, "project_dir: must be a path inside the release"),
+        ({"project_dir": "a\tb"}, "project_dir: must be a path inside the release"),
+        ({"web": {"wsgi": "a", "locations": {"/x/": "/srv/x; }"}}}, "web.locations./x/: must have no spaces"),
+        ({"web": {"wsgi": "a", "locations": {"/x y/": "/srv/x"}}}, "web.locations./x y/.[key]: string should match"),
+        ({"web": {"wsgi": "a", "domains": ["a.example; }"]}}, "web.domains.0: string should match pattern"),
+        ({"web": {"wsgi": "a", "domains": ["bücher.example"]}}, "web.domains.0: string should match pattern"),
+        ({"web": {"wsgi": "a; b"}}, "web.wsgi: string should match pattern"),
+        ({"web": {"wsgi": "a", "upload_limit": "10 MB"}}, "web.upload_limit: string should match pattern"),
+        ({"health": {"host": "bücher.example"}}, "health.host: string should match pattern"),
+        ({"health": {"headers": {"X-A": "a\r\nb"}}}, "health.headers.X-A: string should match pattern"),
+        ({"health": {"path": "/a b"}}, "health.path: string should match pattern"),
+        (
+            {"timers": [{"name": "a", "command": ["x"], "calendar": "daily\n[Service]"}]},
+            "timers.0.calendar: string should",
+        ),
+        ({"name": "root"}, "site: name: root is a user of the system's own, and the site would be that user"),
+        ({"name": "postgres"}, "site: name: postgres is a user of the system's own"),
+        (
+            {"processes": [{"name": "a", "command": ["x"], "singleton": True, "count": 2}]},
+            "site: the process a is a singleton, so its count must be 1",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_path_and_not_shown(changes: dict[str, Any], message: str) -> None:
+    said = refusal(**changes)
+    assert message in said
+    assert "canary" not in said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "web": {
+                "wsgi": "a",
+                "domains": ["shop.example.com", "*.example.com", ".example.com", "localhost", "10.0.0.1"],
+            }
+        },
+        {"web": {"wsgi": "a.b:c", "locations": {"/docs/": "/srv/docs-1.0/html"}}},
+        {"shared": {"data/in": "var/in", "beat": ""}},
+        {
+            "timers": [
+                {"name": "a", "command": ["x"], "calendar": c} for c in ("Mon..Fri *-*~07 10:00:00 Europe/Berlin",)
+            ]
+        },
+        {"env": {"PEM": "-----BEGIN-----\n\tx\n", "EMOJI": "ü☃", "EMPTY": ""}},
+        {"project_dir": "back end/it's"},
+        {"static": {"root": "var/static@2+3"}},
+    ],
+)
+def test_what_a_real_site_may_have(changes: dict[str, Any]) -> None:
+    assert config.load({**MINIMAL, **changes}).name == "shop"
+
+
+@pytest.mark.parametrize("key", [1, True, None, 2.5])
+def test_a_key_that_is_no_text(key: Any) -> None:
+    with pytest.raises(BadInput):
+        config.load({**MINIMAL, key: "canary"})
 
 
 def test_every_wrong_key_is_reported_at_once() -> None:
@@ -89,6 +202,35 @@ def test_secrets_are_not_shown_and_are_revealed_on_purpose() -> None:
         assert "canary" not in text
     revealed = json.dumps(config.revealed(site))
     assert [f"canary-{n}" in revealed for n in range(1, 6)] == [True] * 5
+
+
+SECRET_PLACES: list[dict[str, Any]] = [
+    {"secrets": {"A": 7}},
+    {"secrets": {"A": ["canary"]}},
+    {"secrets": "canary"},
+    {"secrets": ["canary"]},
+    {"secrets": {"A": "canary\r"}},
+    {"files": [{"path": "../a", "content": "canary"}]},
+    {"files": [{"path": "a", "content": {"canary": 1}}]},
+    {"files": "canary"},
+    {"services": {"databases": [{"name": "a b", "password": "canary"}]}},
+    {"services": {"databases": [{"name": "a", "password": ["canary"]}]}},
+    {"services": {"redis": {"password": {"x": "canary"}}}},
+    {"services": {"redis": "canary"}},
+    {"services": {"amqp": {"vhost": "a b", "user": "u", "password": "canary"}}},
+    {"web": {"wsgi": "a", "tls_key_pem": ["canary"]}},
+    {"env": {"A": {"canary": 1}}},
+    {"source": {"git": ["https://user:canary@example.com"]}},
+]
+
+
+@pytest.mark.parametrize("changes", SECRET_PLACES)
+def test_a_refusal_never_shows_a_value(changes: dict[str, Any]) -> None:
+    with pytest.raises(BadInput) as caught:
+        config.load({**MINIMAL, **changes})
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 def test_a_refusal_does_not_show_a_secret() -> None:

@@ -1,0 +1,155 @@
+"""The tasks of `fab`: how errors end a run, and what a rollback goes back to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invoke.exceptions import Exit
+
+from hostwright.errors import BadInput, Busy, HostwrightError
+from hostwright.tasks import site
+from hostwright.tasks._task import parameters, task
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def ended(error: BaseException) -> Exit:
+    @task()
+    def failing(c: Any) -> None:
+        raise error
+
+    with pytest.raises(Exit) as caught:
+        failing.body(None)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (HostwrightError("web1: no", "Look"), 1, "error: web1: no\n  Look"),
+        (HostwrightError("web1: no"), 1, "error: web1: no"),
+        (BadInput("site.x: no"), 2, "error: site.x: no"),
+        (Busy("ann is deploying"), 75, "error: ann is deploying"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_an_error_is_one_message_and_an_exit_status(error: BaseException, status: int, message: str) -> None:
+    found = ended(error)
+    assert (found.code, found.message) == (status, message)
+    assert found.__suppress_context__
+
+
+def test_a_defect_is_not_taken_for_an_error_of_the_users() -> None:
+    @task()
+    def failing(c: Any) -> None:
+        raise RuntimeError("ours")
+
+    with pytest.raises(RuntimeError):
+        failing.body(None)
+
+
+def test_common_options_are_described() -> None:
+    @task(help={"other": "of its own"})
+    def example(c: Any, inventory: str = "", yes: bool = False, other: str = "") -> None:
+        local = 1
+        assert local
+
+    assert set(example.help) == {"inventory", "yes", "other"}
+    assert list(parameters(example.body.__wrapped__)) == ["c", "inventory", "yes", "other"]
+
+
+# --- rollback
+
+
+def release(name: str, created: float, **more: Any) -> dict[str, Any]:
+    return {"release": name, "created": created, "current": False, "previous": False, "applied": [], **more}
+
+
+LISTED = [
+    release("r3", 3, current=True, applied=[["a", "3"]]),
+    release("r2", 2, previous=True),
+    release("r1", 1, applied=[["a", "1"]]),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "target", "newer"),
+    [("", "r2", ["r3"]), ("r1", "r1", ["r3", "r2"]), ("r3", "r3", [])],
+)
+def test_what_a_rollback_goes_back_to(wanted: str, target: str, newer: list[str]) -> None:
+    found, rows = site._target(LISTED, wanted)
+    assert (found, [row["release"] for row in rows]) == (target, newer)
+
+
+@pytest.mark.parametrize(
+    ("listed", "wanted", "message"),
+    [
+        ([], "", "nothing is deployed yet"),
+        ([release("r1", 1)], "r1", "nothing is deployed yet"),
+        ([release("r1", 1, current=True)], "", "there is no earlier release to go back to"),
+        (LISTED, "r9", "there is no release r9"),
+    ],
+)
+def test_nothing_to_go_back_to(listed: list[dict[str, Any]], wanted: str, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        site._target(listed, wanted)
+    assert caught.value.message == message
+
+
+# --- the program
+
+
+def fab(*argv: str, status: int, cwd: Path = ROOT) -> str:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("fab"), *argv],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stderr if status else done.stdout
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    hosts = {"all": {"hosts": {"web1": {}}, "children": {"web": {"hosts": {"web1": {}}}}}}
+    (tmp_path / "hosts.yml").write_text(json.dumps(hosts))
+    variables = tmp_path / "group_vars" / "all.yml"
+    variables.parent.mkdir()
+    variables.write_text(
+        json.dumps({"site": {"name": "shop", "source": {"git": str(tmp_path)}, "secrets": {"KEY": "{{ key }}"}}})
+    )
+    return tmp_path
+
+
+def test_config_check_shows_what_was_understood_and_no_secret(inventory: Path) -> None:
+    (inventory / "group_vars" / "web.yml").write_text('key: "canary"\n')
+    shown = json.loads(fab("config.check", "-i", str(inventory), "--json", status=0))
+    assert shown["site"]["name"] == "shop"
+    assert shown["groups"] == {"web": ["web1"], "worker": [], "beat": [], "db": [], "broker": []}
+    assert "canary" not in json.dumps(shown)
+    assert set(shown["site"]["secrets"]["KEY"]) == {"*"}
+
+
+def test_bad_input_ends_with_2(inventory: Path) -> None:
+    assert fab("config.check", "-i", "/no/such", status=2) == (
+        "error: -i: there is no inventory /no/such\n  Copy inventory/example and fill it in.\n"
+    )
+    assert fab("deploy", "-i", str(inventory), status=2).startswith("error: site.secrets.KEY: 'key' is undefined\n")
+
+
+def test_a_limit_that_matches_nothing_ends_with_2(inventory: Path) -> None:
+    (inventory / "group_vars" / "web.yml").write_text("key: x\n")
+    assert fab("status", "-i", str(inventory), "--limit", "web9", status=2) == (
+        "error: --limit: no host or group matches 'web9'\n  Hosts: web1\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,23 @@ def readme(role: Path) -> str:
     differ = sorted(set(defaults) ^ set(spec["options"]))
     if differ:
         raise SystemExit(f"roles/{role.name}: not both in defaults and in argument_specs: {', '.join(differ)}")
-    rows = [
-        [f"`{name}`", kind(option), f"`{inline(defaults[name])}`", " ".join(option["description"].split())]
-        for name, option in spec["options"].items()
-    ]
     return "\n\n".join(
         [
             f"# {role.name}\n\n{spec['short_description']}.",
             "\n".join(spec["description"]),
-            table(["Variable", "Type", "Default", "What it says"], rows),
+            table(["Variable", "Type", "Default", "What it says"], list(rows(spec["options"], defaults))),
             f"```yaml\n{spec['examples'].strip()}\n```",
             "<!-- Made by tools/role_readmes.py from meta/argument_specs.yml and defaults/main.yml. -->\n",
         ]
     )
+
+
+def rows(options: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
+    """(name, type, default, meaning) of each option, then of those in it."""
+    for name, option in options.items():
+        default = "needed" if option.get("required") else f"`{inline(defaults[name])}`" if name in defaults else ""
+        yield [f"`{prefix}{name}`", kind(option), default, " ".join(option["description"].split())]
+        yield from rows(option.get("options", {}), {}, f"{prefix}{name}{'[]' if option['type'] == 'list' else ''}.")
 
 
 def load(path: Path) -> Any:

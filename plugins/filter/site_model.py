@@ -40,11 +40,26 @@ class FilterModule:
                 deploy_user,
             ),
             "hostwright_processes": lambda data, groups, host: [
-                {**p.model_dump(), "exec_start": contract.exec_start(p.command)}
-                for p in contract.processes_on(_site(data), groups, host)
+                {
+                    "name": process.name,
+                    "exec_start": contract.exec_start(process.command),
+                    "stop_signal": process.stop_signal,
+                    "stop_timeout": process.stop_timeout,
+                    "notify": process.notify,
+                }
+                for process in contract.processes_on(_site(data), groups, host)
             ],
             "hostwright_timers": lambda data, groups, host: [
-                {**t, "exec_start": contract.exec_start(t["command"])}
-                for t in contract.timers_on(_site(data), groups, host)
+                {
+                    "name": timer["name"],
+                    "exec_start": contract.exec_start(timer["command"]),
+                    "calendar": timer["calendar"],
+                    "timeout": timer["timeout"],
+                }
+                for timer in contract.timers_on(_site(data), groups, host)
+            ],
+            "hostwright_application_files": lambda data: [
+                {"path": file.path, "content": file.content.get_secret_value(), "mode": file.mode}
+                for file in _site(data).files
             ],
         }

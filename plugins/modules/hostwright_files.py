@@ -5,6 +5,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import glob
 import os
 import shlex
 import tempfile
@@ -50,6 +51,11 @@ options:
       validate:
         type: str
         description: A command that accepts the new file, C(%s), or fails. It does not run in check mode.
+  exclusive:
+    type: list
+    elements: str
+    default: []
+    description: Patterns of paths, relative to O(directory); a file that matches one and is not listed is removed.
   owner:
     type: str
     default: root
@@ -81,12 +87,17 @@ written:
   returned: always
   type: list
   elements: str
+removed:
+  description: Paths of the files that were removed.
+  returned: always
+  type: list
+  elements: str
 """
 
 
 def content_of(path):
     """The bytes of the file `path`; None where there is none."""
-    if not os.path.lexists(path):
+    if not os.path.exists(path):
         return None
     with open(path, "rb") as existing:
         return existing.read()
@@ -112,6 +123,10 @@ def stage(module, path, content, attributes, validate):
     return staged
 
 
+def text(content):
+    return to_text(content or b"", errors="replace")
+
+
 def write(module):
     """Bring every file to what it should be; returns the paths that were changed, and their diffs."""
     written, diffs, staged = [], [], []
@@ -123,7 +138,7 @@ def write(module):
         before, after = content_of(path), to_bytes(entry["content"])
         diff = {"before_header": path, "after_header": path}
         if before != after:
-            diff.update(before=to_text(before or b"", errors="replace"), after=to_text(after, errors="replace"))
+            diff.update(before=text(before), after=text(after))
             if not module.check_mode:
                 staged.append((stage(module, path, after, attributes, entry["validate"]), path))
         elif not module.set_fs_attributes_if_different(attributes, False, diff):
@@ -133,6 +148,19 @@ def write(module):
     for new, path in staged:
         os.rename(new, path)
     return written, diffs
+
+
+def remove(module):
+    """Remove what `exclusive` matches and `files` does not list; returns the removed paths, and their diffs."""
+    directory = module.params["directory"]
+    listed = {os.path.join(directory, entry["path"]) for entry in module.params["files"]}
+    matching = [path for pattern in module.params["exclusive"] for path in glob.glob(os.path.join(directory, pattern))]
+    removed = sorted({path for path in matching if not os.path.isdir(path)} - listed)
+    diffs = [{"before_header": path, "before": text(content_of(path)), "after": ""} for path in removed]
+    if not module.check_mode:
+        for path in removed:
+            os.unlink(path)
+    return removed, diffs
 
 
 def main():
@@ -148,6 +176,7 @@ def main():
         argument_spec={
             "directory": {"type": "str", "default": "/"},
             "files": {"type": "list", "elements": "dict", "required": True, "options": suboptions},
+            "exclusive": {"type": "list", "elements": "str", "default": []},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
             "mode": {"type": "str", "default": "0644"},
@@ -156,9 +185,15 @@ def main():
     )
     try:
         written, diffs = write(module)
+        removed, further = remove(module)
     except (IOError, OSError) as error:
         module.fail_json(msg=to_native(error))
-    module.exit_json(changed=bool(written), written=written, diff=diffs if module._diff else [])
+    module.exit_json(
+        changed=bool(written or removed),
+        written=written,
+        removed=removed,
+        diff=diffs + further if module._diff else [],
+    )
 
 
 if __name__ == "__main__":

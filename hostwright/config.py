@@ -453,9 +453,8 @@ class Site(Model):
         values = {f"env.{key}": value for key, value in self.env.items()}
         values |= {f"secrets.{key}": secret.get_secret_value() for key, secret in self.secrets.items()}
         for path, value in values.items():
-            # systemd leaves such a variable out.
-            if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value):
-                raise ValueError(f"{path} holds a control character; only tabs and line breaks (\\n) can be used")
+            if "\0" in value:
+                raise ValueError(f"{path} holds a NUL character, which no environment can")
         for process in self.processes:
             if process.singleton and process.count > 1:
                 raise ValueError(f"the process {process.name} is a singleton, so its count must be 1")

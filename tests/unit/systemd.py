@@ -1,4 +1,4 @@
-"""How systemd reads the texts that we write for it: a small model, after systemd's own parsers."""
+"""How systemd reads the texts that we write for it: a small model, after its parsers, and compared with systemd 252."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ def _quoted(text: str, at: int, known: str) -> tuple[str, int]:
 
 
 def read_environment_file(text: str) -> dict[str, str]:
-    """What EnvironmentFile= makes of `text`. One with a control character is left out."""
+    """What EnvironmentFile= makes of `text`."""
     found = {}
     at = 0
     while at < len(text):
         key = text[at : text.index("=", at)]
         assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key), f"no assignment: {text[at:][:40]!r}"
-        value, at = _quoted(text, at + len(key) + 1, '"\\$`')
+        found[key], at = _quoted(text, at + len(key) + 1, '"\\$`')
         assert text[at] == "\n", f"something after the value: {text[at:][:40]!r}"
         at += 1
-        if all(character in "\t\n" or (character >= " " and character != "\x7f") for character in value):
-            found[key] = value
     return found
 
 

@@ -50,9 +50,8 @@ def test_defaults_of_the_smallest_site() -> None:
         ({"web": {"wsgi": "a:b", "tls": "files"}}, "site.web: tls: files needs tls_certificate"),
         ({"env": {"A": "1"}, "secrets": {"A": "2"}}, "site: in env and in secrets at once: A"),
         ({"env": {"HOSTWRIGHT_X": "1"}}, "site: names that begin with HOSTWRIGHT_"),
-        ({"env": {"A": "x\0y"}}, "site: env.A holds a control character; only tabs and line breaks (\\n) can be used"),
-        ({"secrets": {"A": "x\r\ny"}}, "site: secrets.A holds a control character"),
-        ({"env": {"A": "\x1b[1m"}}, "site: env.A holds a control character"),
+        ({"env": {"A": "x\0y"}}, "site: env.A holds a NUL character"),
+        ({"secrets": {"A": "x\0y"}}, "site: secrets.A holds a NUL character"),
         ({"env": {"A-B": "1"}}, "site.env.A-B.[key]: string should match pattern"),
         (
             {"processes": [{"name": "beat", "command": ["x"]}], "celery": {"app": "a", "beat": True}},
@@ -160,7 +159,7 @@ def test_a_wrong_value_is_named_by_its_path_and_not_shown(changes: dict[str, Any
                 {"name": "a", "command": ["x"], "calendar": c} for c in ("Mon..Fri *-*~07 10:00:00 Europe/Berlin",)
             ]
         },
-        {"env": {"PEM": "-----BEGIN-----\n\tx\n", "EMOJI": "ü☃", "EMPTY": ""}},
+        {"env": {"PEM": "-----BEGIN-----\n\tx\n", "EMOJI": "ü☃", "EMPTY": "", "DOS": "a\r\nb"}},
         {"project_dir": "back end/it's"},
         {"static": {"root": "var/static@2+3"}},
     ],
@@ -209,7 +208,7 @@ SECRET_PLACES: list[dict[str, Any]] = [
     {"secrets": {"A": ["canary"]}},
     {"secrets": "canary"},
     {"secrets": ["canary"]},
-    {"secrets": {"A": "canary\r"}},
+    {"secrets": {"A": "canary\0"}},
     {"files": [{"path": "../a", "content": "canary"}]},
     {"files": [{"path": "a", "content": {"canary": 1}}]},
     {"files": "canary"},

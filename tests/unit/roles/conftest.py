@@ -1,0 +1,66 @@
+"""The roles, read and rendered as Ansible does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+ELSEWHERE = {"ansible_managed": "Ansible managed", "ansible_check_mode": False, "ansible_facts": {}}
+"""Variables that a role gets from Ansible."""
+
+
+def loaded(role: str, path: str) -> Any:
+    """The YAML of a role's file, or nothing."""
+    file = ROLES / role / path
+    return yaml.safe_load(file.read_text()) if file.exists() else None
+
+
+def defaults(role: str) -> dict[str, Any]:
+    return loaded(role, "defaults/main.yml") or {}
+
+
+def tasks(role: str) -> list[tuple[str, dict[str, Any]]]:
+    """(file, task) for all tasks and handlers of a role, those in blocks among them."""
+    found = []
+    for file in sorted([*(ROLES / role).glob("tasks/*.yml"), *(ROLES / role).glob("handlers/*.yml")]):
+        waiting = list(yaml.safe_load(file.read_text()))
+        while waiting:
+            task = waiting.pop(0)
+            found.append((f"{file.parent.name}/{file.name}", task))
+            waiting[:0] = [inner for kind in ("block", "rescue", "always") for inner in task.get(kind, [])]
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plugins() -> None:
+    init_plugin_loader()
+
+
+def render(role: str, template: str, **variables: Any) -> str:
+    """A template of a role with the role's own variables and `variables`; an undefined variable is an error."""
+    known = {
+        **ELSEWHERE,
+        **defaults(role),
+        **(loaded(role, "vars/main.yml") or {}),
+        "role_path": str(ROLES / role),
+        **variables,
+    }
+    templar = Templar(loader=DataLoader(), variables=known)
+    folder = ROLES / role / "templates"
+    with templar.set_temporary_context(searchpath=[str(folder)]):
+        text = templar.template(
+            (folder / template).read_text(),
+            preserve_trailing_newlines=True,
+            convert_data=False,
+            escape_backslashes=False,
+            fail_on_undefined=True,
+        )
+    return str(text)

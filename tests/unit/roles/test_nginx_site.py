@@ -1,0 +1,153 @@
+"""nginx's file for a site, in each of its variants."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.roles.conftest import render
+from tests.unit.roles.test_templates import FULL_SITE, SITE
+
+
+def site(**changes: Any) -> str:
+    return render("nginx", "site.conf.j2", item={**FULL_SITE, **changes})
+
+
+def blocks(text: str) -> list[str]:
+    """The `server` blocks."""
+    return re.findall(r"^server \{.*?^\}", text, re.MULTILINE | re.DOTALL)
+
+
+def location(text: str, url: str) -> str:
+    found = re.search(rf"^    location {re.escape(url)} \{{(.*?)^    \}}", text, re.MULTILINE | re.DOTALL)
+    assert found, f"there is no location {url}"
+    return found[1]
+
+
+VARIANTS = [
+    {"tls": tls, "rate_limit": rate, "server_names": names, "locations": locations, "static_paths": static}
+    for tls, rate, names, locations, static in itertools.product(
+        ["none", "self_signed", "files"],
+        [None, "20r/s"],
+        [[], ["shop.example.com"]],
+        [{}, FULL_SITE["locations"]],
+        [[], ["/a"], ["/a", "/b"]],
+    )
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(str(len(str(value))) for value in v.values()))
+def test_every_variant_is_well_formed(variant: dict[str, Any]) -> None:
+    text = site(**variant)
+    code = re.sub(r'"[^"]*"|^\s*#.*$', "", text, flags=re.MULTILINE)
+    depth = 0
+    for character in code:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    assert depth == 0
+    for line in filter(None, map(str.strip, code.splitlines())):
+        assert line.endswith((";", "{", "}")), line
+    for block in blocks(text):
+        names = re.findall(r"^    location (.*) \{", block, re.MULTILINE)
+        assert len(names) == len(set(names)), "a location is there twice"
+    assert "None" not in code
+
+
+def test_a_site_that_answers_for_every_name() -> None:
+    text = site(**{**SITE, "tls": "none", "server_names": []})
+    assert len(blocks(text)) == 1
+    assert "    listen 80 default_server;\n" in text
+    assert "    server_name _;\n" in text
+    assert "ssl" not in text
+
+
+def test_a_site_with_names() -> None:
+    text = site(tls="none")
+    assert "    listen 80;\n" in text
+    assert "    server_name shop.example.com *.shop.example.com;\n" in text
+
+
+def test_tls_from_files_with_a_redirect() -> None:
+    plain, secure = blocks(site())
+    assert "return 301 https://$host$request_uri;" in plain
+    assert "proxy_pass" not in plain
+    assert "    listen 443 ssl;\n" in secure
+    assert "    ssl_certificate /etc/ssl/certs/x.pem;\n    ssl_certificate_key /etc/ssl/private/x.key;\n" in secure
+    assert "ssl_protocols TLSv1.2 TLSv1.3;" in secure
+    assert "proxy_pass http://my_shop;" in secure
+    assert 'add_header Strict-Transport-Security "max-age=3600" always;' in secure
+
+
+def test_tls_of_our_own_on_another_port_without_a_redirect() -> None:
+    plain, secure = blocks(site(tls="self_signed", tls_port=8443, redirect_to_tls=False, hsts_seconds=0))
+    assert "proxy_pass" in plain
+    assert "proxy_pass" in secure
+    assert "    listen 8443 ssl;\n" in secure
+    assert "/etc/ssl/certs/my-shop.pem;" in secure
+    assert "Strict-Transport-Security" not in secure
+    assert "return 301 https://$host:8443$request_uri;" in site(tls="self_signed", tls_port=8443)
+
+
+def test_old_nginx_is_not_told_of_a_protocol_that_it_does_not_know() -> None:
+    text = render("nginx", "site.conf.j2", item=FULL_SITE, ansible_facts={"distribution_release": "xenial"})
+    assert "ssl_protocols TLSv1.2;" in text
+    for newer in ("http2 on", "ssl on", "return 308", "$request_id", "absolute_redirect", "ssl_reject_handshake"):
+        assert newer not in text
+
+
+def test_the_upstream_is_one_socket_that_is_never_held_for_dead() -> None:
+    text = site()
+    assert "upstream my_shop {\n    server unix:/run/my-shop/web.sock max_fails=0;\n}" in text
+    assert "keepalive" not in text.replace("Connections are not kept alive", "")
+
+
+def test_the_application_is_told_who_asks() -> None:
+    asked = location(site(tls="none"), "/")
+    for line in (
+        "proxy_set_header Host $http_host;",
+        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "proxy_set_header X-Forwarded-Proto $scheme;",
+        "proxy_hide_header X-Hostwright-Release;",
+        "proxy_read_timeout 45s;",
+    ):
+        assert line in asked
+
+
+def test_a_rate_limit_is_for_the_application_alone() -> None:
+    text = site(tls="none")
+    assert "limit_req_zone $binary_remote_addr zone=my_shop:10m rate=20r/s;\n" in text
+    assert "limit_req zone=my_shop burst=30 nodelay;" in location(text, "/")
+    assert "limit_req " not in location(text, "/static/")
+    assert "limit_req" not in site(rate_limit=None)
+    assert "limit_req" not in site(rate_limit="")
+
+
+def test_static_files_of_both_releases() -> None:
+    text = site(tls="none")
+    assert "alias /srv/shop/current/static/;" in location(text, "/static/")
+    assert "error_page 404 = @my_shop_static;" in location(text, "/static/")
+    assert "root /srv/shop/previous/static;" in location(text, "@my_shop_static")
+    assert "@my_shop_static" not in site(tls="none", static_paths=["/a"])
+
+
+def test_further_locations_end_with_a_slash() -> None:
+    text = site(tls="none")
+    assert "alias /srv/shop/shared/media/;" in location(text, "/media/")
+    assert "alias /srv/docs/;" in location(text, "/docs/")
+
+
+def test_maintenance_is_a_file() -> None:
+    text = site(tls="none")
+    assert "if (-f /srv/shop/maintenance) {\n            return 503;" in location(text, "/")
+    assert "Retry-After" in location(text, "@unavailable")
+    assert "client_max_body_size 5m;" in text
+
+
+@pytest.mark.parametrize("url", ["/", "/static/", "/media/", "@unavailable"])
+def test_every_answer_has_the_headers(url: str) -> None:
+    secure = blocks(site())[1]
+    for header in ("X-Content-Type-Options nosniff", "X-Frame-Options SAMEORIGIN", "Strict-Transport-Security"):
+        assert f"add_header {header}" in location(secure, url)

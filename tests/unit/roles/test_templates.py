@@ -265,5 +265,5 @@ def test_settings_of_redis() -> None:
 def test_the_engine_is_called_without_the_callers_environment() -> None:
     text = shown("release", "hostwright-engine.j2")
     assert text.startswith("#!/bin/sh\n")
-    assert "exec /usr/bin/python3 -I -c " in text
+    assert "\nLC_ALL=C.UTF-8\nexport LC_ALL\nexec /usr/bin/python3 -I -c " in text
     assert text.rstrip().endswith('"$@"')

@@ -17,6 +17,8 @@ from hostwright_engine import commands
 from hostwright_engine.errors import Failed
 from hostwright_engine.paths import Paths
 
+from tests.unit.engine.conftest import ENGINE
+
 USER = "nobody"
 
 
@@ -143,14 +145,27 @@ def test_every_process_of_the_build_user_is_ended(as_root: None) -> None:
         assert escaped.returncode == -signal.SIGKILL
 
 
-def test_roots_processes_are_never_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[int] = []
-    # Nothing is signalled here, whatever the code under test does.
-    monkeypatch.setattr(commands.os, "listdir", lambda _: [])
-    monkeypatch.setattr(commands.os, "kill", lambda pid, _: ended.append(pid))
-    with pytest.raises(Failed, match="the build user must not be root"):
-        commands.kill_user(0)
-    assert ended == []
+def test_roots_processes_are_never_ended(as_root: None) -> None:
+    # In a process that may end nobody's, whatever the code under test does.
+    script = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from hostwright_engine import commands, errors
+os.setgroups([])
+os.setgid(64998)
+os.setuid(64998)
+try:
+    commands.kill_user(0)
+except errors.Failed as error:
+    print(error.message)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, ENGINE], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.stdout, done.stderr) == (
+        "the build user must not be root: all of root's processes would be ended\n",
+        "",
+    )
 
 
 # --- what they are given

@@ -1,0 +1,117 @@
+"""plugins/modules/hostwright_files.py, run as Ansible runs it on a host."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+MODULE = Path(__file__).resolve().parents[2] / "plugins/modules/hostwright_files.py"
+
+
+def run(directory: Path, files: list[dict[str, Any]], check: bool = False, **arguments: Any) -> dict[str, Any]:
+    """The module's answer, with this process's user as the default owner."""
+    given = {
+        "directory": str(directory),
+        "files": files,
+        "owner": pwd.getpwuid(os.getuid()).pw_name,
+        "group": grp.getgrgid(os.getgid()).gr_name,
+        "_ansible_check_mode": check,
+        "_ansible_diff": True,
+        **arguments,
+    }
+    done = subprocess.run(
+        [sys.executable, str(MODULE)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def there(directory: Path) -> dict[str, str]:
+    return {str(p.relative_to(directory)): p.read_text() for p in directory.rglob("*") if p.is_file()}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_files_are_written_and_then_left_alone(tmp_path: Path) -> None:
+    files = [{"path": "a", "content": "one\n"}, {"path": "sub/b", "content": "zwölf\n", "mode": "0600"}]
+    first = run(tmp_path, files, mode="0640")
+    assert (first["changed"], first["written"]) == (True, [str(tmp_path / "a"), str(tmp_path / "sub/b")])
+    assert there(tmp_path) == {"a": "one\n", "sub/b": "zwölf\n"}
+    assert (mode(tmp_path / "a"), mode(tmp_path / "sub/b"), mode(tmp_path / "sub")) == (0o640, 0o600, 0o755)
+    inode = (tmp_path / "a").stat().st_ino
+    second = run(tmp_path, files, mode="0640")
+    assert (second["changed"], second["written"], second["diff"]) == (False, [], [])
+    assert (tmp_path / "a").stat().st_ino == inode
+
+
+def test_the_difference_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old\n")
+    [diff] = run(tmp_path, [{"path": "a", "content": "new\n"}])["diff"]
+    assert (diff["before"], diff["after"], diff["after_header"]) == ("old\n", "new\n", str(tmp_path / "a"))
+
+
+def test_a_wrong_mode_is_mended_without_writing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("same\n")
+    (tmp_path / "a").chmod(0o666)
+    assert run(tmp_path, [{"path": "a", "content": "same\n"}])["written"] == [str(tmp_path / "a")]
+    assert mode(tmp_path / "a") == 0o644
+
+
+def test_one_that_is_not_valid_keeps_all_others_from_being_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old\n")
+    files = [
+        {"path": "a", "content": "new\n", "validate": "grep -q new %s"},
+        {"path": "b", "content": "wrong\n", "validate": "sh -c 'echo no such thing in %s >&2; exit 1'"},
+    ]
+    answer = run(tmp_path, files)
+    assert answer["failed"] is True
+    assert answer["msg"] == f"{tmp_path / 'b'} would not be valid: no such thing in {tmp_path / 'b'}"
+    assert there(tmp_path) == {"a": "old\n"}
+    run(tmp_path, files[:1])
+    assert there(tmp_path) == {"a": "new\n"}
+
+
+def test_what_is_no_longer_listed_is_removed(tmp_path: Path) -> None:
+    for name in ("ours-a", "ours-b", "theirs"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "ours-directory").mkdir()
+    answer = run(tmp_path, [{"path": "ours-a", "content": "ours-a"}], exclusive=["ours-*"])
+    assert (answer["written"], answer["removed"]) == ([], [str(tmp_path / "ours-b")])
+    assert there(tmp_path) == {"ours-a": "ours-a", "theirs": "theirs"}
+
+
+def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    files = [{"path": "deep/new", "content": "new", "validate": "false", "group": "no-such-group"}]
+    answer = run(tmp_path, files, check=True, exclusive=["old"])
+    assert (answer["written"], answer["removed"]) == ([str(tmp_path / "deep/new")], [str(tmp_path / "old")])
+    assert there(tmp_path) == {"old": "old"}
+
+
+def test_a_link_is_replaced_by_the_file(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("target")
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    run(tmp_path, [{"path": "link", "content": "x"}, {"path": "dangling", "content": "y"}])
+    assert there(tmp_path) == {"target": "target", "link": "x", "dangling": "y"}
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_a_directory_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    answer = run(tmp_path, [{"path": "a", "content": ""}])
+    assert answer["failed"] is True
+    assert str(tmp_path / "a") in answer["msg"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg2
@@ -12,52 +13,76 @@ from hostwright.errors import HostwrightError
 from hostwright.partition import render
 from hostwright.partition.plan import Step
 
-ADVISORY_LOCK = 0x70617274
-LOCK_TIMEOUT_MS = 200
+LOCK_TIMEOUT_MS = 50
 """How long a statement waits for a lock, and others behind it, before it gives way and tries again."""
 PATIENCE = 60.0
 """Seconds of trying before a step fails."""
 
 
-def apply(connection: Any, steps: Sequence[Step], done: Callable[[Step, float], None]) -> None:
+def apply(
+    connection: Any,
+    steps: Sequence[Step],
+    done: Callable[[Step, float], None],
+    progress: Callable[[Step, int], None] = lambda step, rows: None,
+    rows_per_second: float = 0,
+) -> None:
     """Run `steps` in order on `connection` (psycopg2, autocommit), calling `done` with each and its seconds.
 
-    Raises HostwrightError at the first that fails; those before it stay, and the next plan goes on from there.
+    While rows are moved, `progress` is told how many there were so far, and no more than `rows_per_second` are moved
+    (0: no limit). Raises HostwrightError at the first step that fails; those before it stay, and the next plan goes on
+    from there.
     """
+    with locked(connection) as cursor:
+        for step in steps:
+            started = time.monotonic()
+            if step.mode == "repeat":
+                moved = 0
+                while rows := _once(cursor, step, time.monotonic()):
+                    moved += rows
+                    progress(step, moved)
+                    if rows_per_second:
+                        time.sleep(max(0.0, moved / rows_per_second - (time.monotonic() - started)))
+            else:
+                _once(cursor, step, started)
+            done(step, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def locked(connection: Any) -> Iterator[Any]:
+    """A cursor of a session that alone changes partitions in its database, and waits little for locks."""
     with connection.cursor() as cursor:
         try:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))
-        except psycopg2.OperationalError as error:
-            raise HostwrightError(f"the connection was lost: {error}", "Apply again.") from None
-        if not cursor.fetchone()[0]:
-            raise HostwrightError(
-                "someone else is applying partitions to this database", "Try again when they are done."
-            )
-        try:
-            cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
-            cursor.execute("SET timezone = 'UTC'")
-            for step in steps:
-                started = time.monotonic()
-                _run(cursor, step, started)
-                done(step, time.monotonic() - started)
-        finally:
-            if not connection.closed:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", (ADVISORY_LOCK,))
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (render.ADVISORY_LOCK,))
+            if not cursor.fetchone()[0]:
+                raise HostwrightError(
+                    "someone else is applying partitions to this database", "Try again when they are done."
+                )
+            cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}; SET timezone = 'UTC'")
+            cursor.execute("SET client_min_messages = 'warning'")
+            try:
+                yield cursor
+            finally:
+                if not connection.closed:
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", (render.ADVISORY_LOCK,))
+                    cursor.execute("RESET lock_timeout; RESET timezone; RESET client_min_messages")
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise HostwrightError(f"the connection was lost: {str(error).strip()}", "Apply again.") from None
 
 
-def _run(cursor: Any, step: Step, started: float) -> None:
+def _once(cursor: Any, step: Step, started: float) -> int:
+    """Run `step`, again and again until it gets its locks; returns the number that a `repeat` gives."""
     text = render.sql(step)
     wait = 0.05
     while True:
         try:
-            if step.alone:
-                for statement in filter(str.strip, text.split(";\n")):
-                    cursor.execute(statement)
-            else:
+            if step.mode == "transaction":
                 cursor.execute(f"BEGIN;\n{text}\nCOMMIT;")
-            return
+                return 0
+            for statement in filter(str.strip, text.split(";\n")):
+                cursor.execute(statement)
+            return int(cursor.fetchone()[0]) if step.mode == "repeat" else 0
         except psycopg2.errors.LockNotAvailable:
-            _rollback(cursor)
+            cursor.execute("ROLLBACK")
             if time.monotonic() - started > PATIENCE:
                 raise HostwrightError(
                     f"{step.title}: the table was locked by others for {PATIENCE:.0f} s; nothing of this step was done",
@@ -65,12 +90,10 @@ def _run(cursor: Any, step: Step, started: float) -> None:
                 ) from None
             time.sleep(wait)
             wait = min(wait * 2, 2.0)
-        except psycopg2.OperationalError as error:
-            raise HostwrightError(f"{step.title}: the connection was lost: {error}", "Apply again.") from None
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise HostwrightError(
+                f"{step.title}: the connection was lost: {str(error).strip()}", "Apply again."
+            ) from None
         except psycopg2.Error as error:
-            _rollback(cursor)
+            cursor.execute("ROLLBACK")
             raise HostwrightError(f"{step.title}: {str(error).strip()}") from None
-
-
-def _rollback(cursor: Any) -> None:
-    cursor.execute("ROLLBACK")

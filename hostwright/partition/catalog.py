@@ -3,37 +3,64 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hostwright.errors import BadInput
+from hostwright.partition import render
+from hostwright.partition.periods import Bound
 from hostwright.partition.spec import PartitionSpec
 
-KEY_TYPES = ("date", "timestamp without time zone", "timestamp with time zone")
+INTEGERS = ("smallint", "integer", "bigint")
+TIMES = ("date", "timestamp without time zone", "timestamp with time zone")
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a child shares with its parent."""
+
+    owner: str = ""
+    grants: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Child:
-    """A child table and its bounds; None where there is none on that side (MINVALUE, MAXVALUE, DEFAULT)."""
+    """A child table and its bounds; None where there is none on that side."""
 
     name: str
-    lower: dt.datetime | None
-    upper: dt.datetime | None
-    default: bool = False
+    lower: Bound | None = None
+    upper: Bound | None = None
+    traits: Traits = Traits()
+    bound: str = ""
+    """The bound as the database writes it, of a list or hash, or DEFAULT."""
+    rows: int = 0
+    """An estimate."""
+    size: int = 0
+    """Bytes, with indexes."""
+    moves: bool = True
+    """It has the triggers that move a row whose key leaves its bounds (always true for declarative)."""
 
 
 @dataclass(frozen=True)
 class Table:
     """A table as it is. `primary_key` and `children` are in order; `identity` and `serial` are columns."""
 
-    version: int
+    version: float
+    """Of the server: 9.5, 10, 18."""
     exists: bool
     kind: str = ""
+    """`plain`, `inherited` (with children that Hostwright made), `partitioned`, or `other`."""
     owner: str = ""
     may_change: bool = False
-    partition_key: str = ""
+    partition_key: tuple[str, tuple[str, ...]] = ("", ())
+    """Method and columns."""
     columns: tuple[tuple[str, str, bool], ...] = ()
+    """Name, type and whether it is NOT NULL."""
+    generated: tuple[str, ...] = ()
     primary_key: tuple[str, ...] = ()
     primary_key_name: str = ""
     unique: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -41,111 +68,157 @@ class Table:
     serial: tuple[tuple[str, str], ...] = ()
     identity: tuple[str, ...] = ()
     in_the_way: tuple[str, ...] = ()
+    publications: tuple[str, ...] = ()
     children: tuple[Child, ...] = ()
-    rows: int = 0
+    traits: Traits = Traits()
+    indexed: bool = True
+    """It has an index that begins with the key."""
+    oldest: Bound | None = None
+    """The smallest value of the key, where it is needed and found by an index."""
+    newest: Bound | None = None
+    stamp: str = ""
+    """Of the functions in schema hostwright; empty: there are none."""
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    """What hostwright.partitioned says of it."""
+    trigger: str = ""
+    """`AFTER` (landing) or `BEFORE` (trigger); empty: there is none."""
+    hot: tuple[Bound | None, Bound | None] = (None, None)
+    """The current period as the triggers have it."""
+    routed: bool = True
+    """The trigger function sends rows to the children that there are."""
+
+    def column(self, name: str) -> tuple[str, str, bool] | None:
+        return next((column for column in self.columns if column[0] == name), None)
+
+
+def version_of(connection: Any) -> float:
+    """The server's major version: 9.5, 9.6, 10, 18."""
+    number: int = connection.server_version
+    return number // 10000 if number >= 100000 else number // 100 % 100 / 10 + number // 10000
 
 
 def read(connection: Any, spec: PartitionSpec) -> Table:
-    """The table that `spec` names, in the database of `connection` (psycopg2)."""
-    version = connection.server_version // 10000
+    """The table that `spec` names, in the database of `connection` (psycopg2, autocommit)."""
+    version = version_of(connection)
     with connection.cursor() as cursor:
-        cursor.execute(_TABLE, (spec.schema_name, spec.table_name))
-        row = cursor.fetchone()
-        if row is None:
-            return Table(version, exists=False)
-        oid, kind, owner, may_change, key, rows = row
-        cursor.execute(_COLUMNS, (oid,))
-        columns = tuple(cursor.fetchall())
-        cursor.execute(_CONSTRAINTS, (oid,))
-        constraints = cursor.fetchall()
-        cursor.execute(_REFERENCES, (oid,))
-        references = tuple(name for (name,) in cursor.fetchall())
-        cursor.execute(_SEQUENCES, (oid,))
-        serial = tuple(cursor.fetchall())
-        cursor.execute(_IN_THE_WAY, (oid, oid, oid))
-        in_the_way = tuple(text for (text,) in cursor.fetchall())
-        cursor.execute(_CHILDREN, (oid,))
-        children = tuple(_child(*found) for found in cursor.fetchall())
-    primary = next(((name, tuple(cols)) for kind_, name, cols in constraints if kind_ == "p"), ("", ()))
+
+        def rows(name: str, **values: Any) -> list[Any]:
+            cursor.execute(render.query(name, version=version, key=spec.key, **values))
+            return list(cursor.fetchall())
+
+        cursor.execute("SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'; SET search_path = pg_catalog")
+        try:
+            found = rows("catalog_table", schema=spec.schema_name, table=spec.table_name)
+            if not found:
+                return Table(version, exists=False)
+            oid, kind, owner, may_change, method, keys, indexed = found[0]
+            columns = rows("catalog_columns", oid=oid)
+            constraints = rows("catalog_constraints", oid=oid)
+            tables = rows("catalog_children", oid=oid)
+            stamp, recorded, routed, trigger, hot = rows("catalog_hostwright", oid=oid)[0]
+            if stamp:
+                cursor.execute("SELECT hostwright.stamp()")
+                stamp = cursor.fetchone()[0]
+            if recorded:
+                cursor.execute(
+                    "SELECT row_to_json(p) FROM hostwright.partitioned p WHERE schema_name = %s AND table_name = %s",
+                    (spec.schema_name, spec.table_name),
+                )
+                recorded = (cursor.fetchone() or [None])[0]
+            if recorded and routed:
+                cursor.execute(render.query("catalog_routed", oid=oid, version=version))
+                routed = cursor.fetchone()[0]
+            type_ = next((column[1] for column in columns if column[0] == spec.key), "")
+            oldest, newest = (None, None)
+            if indexed and ((kind == "r" and type_ in TIMES) or type_ in INTEGERS):
+                oldest, newest = rows(
+                    "catalog_range", schema=spec.schema_name, table=spec.table_name, times=type_ in TIMES
+                )[0]
+        finally:
+            cursor.execute("RESET search_path; RESET timezone; RESET datestyle")
+    keyed = [row for row in constraints if row[0] in "pu"]
+    primary = next(((name, tuple(held)) for kind_, name, held in keyed if kind_ == "p"), ("", ()))
     return Table(
         version,
         True,
-        {"r": "plain", "p": "partitioned"}.get(kind, "other"),
+        {"r": "plain", "p": "partitioned", "i": "inherited"}.get(kind, "other"),
         owner,
         may_change,
-        key or "",
-        tuple((name, type_, bool(required)) for name, type_, required, _ in columns),
+        (method, tuple(keys or ())),
+        tuple((name, kind_, bool(required)) for name, kind_, required, *_ in columns),
+        tuple(name for name, _, _, _, generated, _ in columns if generated),
         primary[1],
         primary[0],
-        tuple((name, tuple(cols)) for kind_, name, cols in constraints if kind_ == "u"),
-        references,
-        serial,
-        tuple(name for name, _, _, identity in columns if identity),
-        in_the_way,
-        tuple(sorted(children, key=lambda child: (child.lower is not None, child.lower or 0, child.name))),
-        max(rows, 0),
+        tuple((name, tuple(held or ())) for kind_, name, held in keyed if kind_ == "u"),
+        tuple(name for kind_, name, _ in constraints if kind_ == "r"),
+        tuple((name, sequence) for name, _, _, _, _, sequence in columns if sequence),
+        tuple(name for name, _, _, identity, _, _ in columns if identity),
+        tuple(name for kind_, name, _ in constraints if kind_ == "w"),
+        tuple(name for kind_, name, _ in constraints if kind_ == "b"),
+        tuple(sorted((_child(type_, *row[1:]) for row in tables if not row[0]), key=_order)),
+        next((Traits(row[5], *map(tuple, row[6:10])) for row in tables if row[0]), Traits()),
+        indexed,
+        _value(oldest, type_),
+        _value(newest, type_),
+        stamp or "",
+        recorded or {},
+        trigger or "",
+        _hot(hot or ",", type_),
+        bool(routed),
     )
 
 
-def _child(name: str, bound: str) -> Child:
-    if bound == "DEFAULT":
-        return Child(name, None, None, default=True)
-    found = re.fullmatch(r"FOR VALUES FROM \((.*)\) TO \((.*)\)", bound)
-    if not found:
-        raise BadInput(f"{name} is no range partition: {bound}", "Only tables divided by range of one key are handled.")
-    return Child(name, _moment(found[1]), _moment(found[2]))
+def _hot(text: str, type_: str) -> tuple[Bound | None, Bound | None]:
+    lower, upper = text.split(",")
+    return _value(lower or None, type_), _value(upper or None, type_)
 
 
-def _moment(text: str) -> dt.datetime | None:
-    if text in ("MINVALUE", "MAXVALUE"):
+def _child(
+    type_: str,
+    name: str,
+    bound: str,
+    lower: str | None,
+    upper: str | None,
+    owner: str,
+    grants: list[str],
+    indexes: list[str],
+    constraints: list[str],
+    columns: list[str],
+    rows: int,
+    size: int,
+    moves: bool,
+) -> Child:
+    ranged = bound.startswith(("CHECK", "FOR VALUES FROM"))
+    return Child(
+        name,
+        _value(lower, type_) if ranged else None,
+        _value(upper, type_) if ranged else None,
+        Traits(owner, tuple(grants), tuple(indexes), tuple(constraints), tuple(columns)),
+        "" if ranged else bound,
+        max(rows, 0),
+        size,
+        moves,
+    )
+
+
+def _order(child: Child) -> tuple[bool, bool, Any, str]:
+    return (bool(child.bound), child.lower is not None, child.lower if child.lower is not None else 0, child.name)
+
+
+def _is_endless(text: str) -> bool:
+    return "infinity" in text or text.endswith("BC") or len(text.split("-")[0]) > 4
+
+
+def _value(text: str | None, type_: str) -> Bound | None:
+    """A value of the key as the database writes it (ISO, UTC); None for one that Python can't say."""
+    if text is None:
         return None
-    moment = dt.datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", text.strip("'")))
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
-
-
-_TABLE = r"""
-SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner), pg_catalog.pg_has_role(c.relowner, 'USAGE'),
-       CASE WHEN c.relkind = 'p' AND pg_catalog.pg_get_partkeydef(c.oid) IN
-                 (SELECT format('RANGE (%%I)', a.attname) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid)
-            THEN regexp_replace(replace(pg_catalog.pg_get_partkeydef(c.oid), '""', '"'),
-                                '^RANGE \("?(.*?)"?\)$', 'RANGE (\1)')
-            ELSE pg_catalog.pg_get_partkeydef(c.oid) END, c.reltuples::bigint
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname = %s AND c.relname = %s"""
-
-_COLUMNS = """
-SELECT a.attname, pg_catalog.format_type(a.atttypid, NULL), a.attnotnull, a.attidentity <> ''
-  FROM pg_catalog.pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
-
-_CONSTRAINTS = """
-SELECT k.contype, k.conname,
-       (SELECT array_agg(a.attname::text ORDER BY u.position)
-          FROM unnest(k.conkey) WITH ORDINALITY AS u(attnum, position)
-          JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum)
-  FROM pg_catalog.pg_constraint k WHERE k.conrelid = %s AND k.contype IN ('p', 'u') ORDER BY k.conname"""
-
-_REFERENCES = """
-SELECT format('%%s (%%s)', k.conrelid::regclass, k.conname)
-  FROM pg_catalog.pg_constraint k WHERE k.confrelid = %s AND k.contype = 'f' ORDER BY 1"""
-
-_SEQUENCES = """
-SELECT a.attname, s.oid::regclass::text
-  FROM pg_catalog.pg_depend d
-  JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
- WHERE d.refobjid = %s AND d.deptype IN ('a', 'i') AND d.classid = 'pg_class'::regclass"""
-
-_IN_THE_WAY = """
-SELECT format('the view %%s', r.ev_class::regclass) FROM pg_catalog.pg_depend d
-  JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
- WHERE d.refobjid = %s AND d.classid = 'pg_rewrite'::regclass AND r.ev_class <> d.refobjid
-UNION SELECT format('the trigger %%s', t.tgname)
-  FROM pg_catalog.pg_trigger t WHERE t.tgrelid = %s AND NOT t.tgisinternal
-UNION SELECT format('the rule %%s', r.rulename)
-  FROM pg_catalog.pg_rewrite r WHERE r.ev_class = %s AND r.rulename <> '_RETURN'
-ORDER BY 1"""
-
-_CHILDREN = """
-SELECT c.relname, pg_catalog.pg_get_expr(c.relpartbound, c.oid)
-  FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
- WHERE i.inhparent = %s AND c.relpartbound IS NOT NULL"""
+    if type_ in INTEGERS:
+        return int(text)
+    if _is_endless(text):
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text.replace("+00", "+00:00"))
+    except ValueError:
+        raise BadInput(f"{text!r} is no bound of a {type_}", "Only ranges of one column are handled.") from None
+    return moment

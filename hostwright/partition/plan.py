@@ -2,147 +2,360 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from hostwright.errors import BadInput
-from hostwright.partition import periods
-from hostwright.partition.catalog import KEY_TYPES, Table
+from hostwright.partition import periods, render, strategy
+from hostwright.partition.catalog import Child, Table
+from hostwright.partition.periods import Bound, Period, Periods, Position
 from hostwright.partition.spec import PartitionSpec
 
-OLDEST = 11
-"""The first PostgreSQL on which a partitioned table can have a primary key."""
+MOST_CHILDREN = 2000
+"""A plan that would make more of them is taken for a mistake."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One transaction: the template that renders it, and what it is told. `alone`: run outside of a transaction."""
+    """One thing to do: the template that renders it, and what that is told.
+
+    `mode`: in a transaction; `alone`, statement by statement outside of one; or `repeat`, a query run in a transaction
+    of its own again and again, until it returns 0 (the number of rows that it moved).
+    """
 
     title: str
     template: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    alone: bool = False
+    mode: Literal["transaction", "alone", "repeat"] = "transaction"
     destructive: bool = False
 
 
 def plan(spec: PartitionSpec, table: Table, now: dt.datetime) -> list[Step]:
     """The steps that make `table` as `spec` says at the time `now`. Raises BadInput for what can't be."""
-    _check(spec, table)
-    current = periods.floor(now, spec.interval)
-    names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key}
-    steps: list[Step] = []
-    covered_to = None
+    chosen = strategy.check(spec, table)
+    names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key, "version": table.version}
+    steps = [*_registered(spec, chosen, table, names)]
+    if spec.method != "range":
+        return steps + _fixed(spec, table, names)
+    column = table.column(spec.key)
+    assert column is not None
+    calendar = Periods(spec, zoned=column[1] == "timestamp with time zone")
+    current = _current(spec, calendar, table, now)
+    if chosen != "declarative" or (spec.adopt == "drain" and table.kind == "plain") or table.kind == "inherited":
+        steps += _inherited(spec, chosen, calendar, table, names, current)
+    elif table.kind == "plain" and spec.adopt == "copy":
+        steps += _copied(spec, calendar, table, names, current)
+    else:
+        steps += _declarative(spec, calendar, table, names, current)
+    return [*steps, *_rights(table, names), *_retention(spec, calendar, table, names, current)]
+
+
+def recorded(spec: PartitionSpec, chosen: str) -> dict[str, Any]:
+    """What hostwright.partitioned says of a table that is as `spec` says."""
+    integer = isinstance(spec.interval, int)
+    return {
+        "key": spec.key,
+        "unit": "none" if spec.method != "range" else "integer" if integer else spec.interval,
+        "width": spec.interval if integer else None,
+        "zone": spec.timezone,
+        "strategy": chosen,
+        "premake": spec.premake,
+        "keep": spec.keep,
+        "retention": spec.retention,
+    }
+
+
+def install(table: Table) -> Iterator[Step]:
+    """The functions in the database, where they are not those of this Hostwright and server."""
+    stamp = render.stamp(table.version)
+    if table.stamp != stamp:
+        yield Step(
+            "install the functions in schema hostwright",
+            "library",
+            {"version": table.version, "stamp": stamp, "advisory_lock": render.ADVISORY_LOCK},
+        )
+
+
+def _registered(spec: PartitionSpec, chosen: str, table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
+    yield from install(table)
+    # While a table is drained on its way to declarative, its rows are moved as those of landing are.
+    now = "landing" if chosen == "declarative" and _is_to_drain(spec, table) else chosen
+    wanted = recorded(spec, now)
+    if {name: table.recorded.get(name) for name in wanted} != wanted:
+        yield Step("write down the spec", "record", {**names, "record": wanted})
+
+
+def _is_to_drain(spec: PartitionSpec, table: Table) -> bool:
+    return table.kind == "inherited" or (table.kind == "plain" and spec.adopt == "drain" and spec.method == "range")
+
+
+def _current(spec: PartitionSpec, calendar: Periods, table: Table, now: dt.datetime) -> Position:
+    if isinstance(spec.interval, int):
+        return calendar.position(table.newest if table.newest is not None else 0)
+    return calendar.position(now)
+
+
+# --- Declarative
+
+
+def _declarative(
+    spec: PartitionSpec, calendar: Periods, table: Table, names: Mapping[str, Any], current: Position
+) -> list[Step]:
     if table.kind == "plain":
-        covered_to = periods.step(current, spec.interval, 1)
-        steps += _adopt(spec, table, names, covered_to)
-    elif table.children:
-        uppers = [child.upper for child in table.children if child.upper is not None]
-        covered_to = max(uppers) if uppers else None
-    # A table that nobody looked after for months gets the children of those months too: late rows need them.
-    first = covered_to or current
-    if spec.keep is not None:
-        first = max(first, periods.step(current, spec.interval, -spec.keep))
-    ahead = periods.step(current, spec.interval, spec.premake)
-    start = periods.floor(first, spec.interval)
-    while start <= ahead:
-        end = periods.step(start, spec.interval, 1)
-        if start >= first and not _covered(table, start):
-            child = periods.child_name(spec.table_name, start, spec.interval)
-            steps.append(Step(f"make {child}", "child.sql.j2", {**names, "child": child, "lower": start, "upper": end}))
-        start = end
-    return steps + _retention(spec, table, names, current)
+        newest = current if table.newest is None else max(current, calendar.position(table.newest))
+        upper = calendar.bound(calendar.step(newest, 1))
+        attached = [Child(periods.child_name(spec.table_name, "_pmin"), None, upper)]
+        return _attached(spec, table, names, upper) + _made(spec, calendar, attached, names, current)
+    return _made(spec, calendar, list(table.children), names, current)
 
 
-def _covered(table: Table, start: dt.datetime) -> bool:
-    return any(
-        not child.default
-        and (child.lower is None or child.lower <= start)
-        and (child.upper is None or child.upper > start)
-        for child in table.children
-    )
-
-
-def _adopt(spec: PartitionSpec, table: Table, names: Mapping[str, Any], upper: dt.datetime) -> list[Step]:
+def _attached(spec: PartitionSpec, table: Table, names: Mapping[str, Any], upper: Bound) -> list[Step]:
     """A plain table becomes the first child of a partitioned one: nothing is copied."""
-    child = periods.shortened(spec.table_name, "_p0")
+    values = {
+        **turned(spec, table, names),
+        "child": periods.child_name(spec.table_name, "_pmin"),
+        "upper": upper,
+        "index": periods.child_name(spec.table_name, "_pmin_pkey"),
+        "check": periods.child_name(spec.table_name, "_pmin_bound"),
+    }
+    return [
+        Step("bound what is there (no lock is held while rows are read)", "adopt_check", values),
+        Step("prove the bound", "adopt_validate", values, "alone"),
+        *([Step("index for the new primary key", "adopt_index", values, "alone")] if values["primary"] else []),
+        Step(f"make {spec.table_name} partitioned, with what is there as its first child", "adopt", values),
+    ]
+
+
+def turned(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> dict[str, Any]:
+    """What a template that replaces `table` by a partitioned one, or the other way round, is told."""
     # The new primary key has to hold the partition key; the old columns come first, so that lookups stay as they are.
     primary = [*table.primary_key, *([] if spec.key in table.primary_key else [spec.key])] if table.primary_key else []
-    values = {
+    return {
         **names,
-        "child": child,
-        "upper": upper,
+        "method": spec.method,
         "primary": primary,
-        "old_primary": table.primary_key_name,
-        "index": periods.shortened(spec.table_name, "_p0_pkey"),
-        "check": periods.shortened(spec.table_name, "_p0_bound"),
         "unique": [{"name": name, "columns": columns} for name, columns in table.unique],
         "serial": dict(table.serial),
         "identity": table.identity,
-        "owner": table.owner,
+        "publications": table.publications,
     }
+
+
+def _copied(
+    spec: PartitionSpec, calendar: Periods, table: Table, names: Mapping[str, Any], current: Position
+) -> list[Step]:
+    """All rows are written once more, in one transaction, with the table locked."""
+    made = [*_needed(spec, calendar, [], _first(spec, calendar, table, current), current)]
+    children = [
+        f"FROM ({'MINVALUE' if period.lower is None else render.literal(period.lower)})"
+        f" TO ({render.literal(period.upper)})"
+        for period in made
+    ]
+    values = {**turned(spec, table, names), "children": [*zip([p.name for p in made], children, strict=True)]}
+    return [Step(f"copy all rows into {len(made)} children, with the table locked", "adopt_copy", values)]
+
+
+def _fixed(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> list[Step]:
+    """Lists and hashes: children that are made once."""
+    wanted = {
+        periods.child_name(spec.table_name, f"_{suffix}"): f"IN ({', '.join(map(render.literal, values))})"
+        for suffix, values in spec.values.items()
+    }
+    if spec.method == "hash":
+        wanted = {
+            periods.child_name(spec.table_name, f"_h{n}"): f"WITH (modulus {spec.modulus}, remainder {n})"
+            for n in range(spec.modulus)
+        }
+    if table.kind == "plain":
+        if spec.adopt != "copy":
+            raise BadInput(
+                f"partitions: {spec.table}: a {spec.method} can only be made by adopt: copy",
+                "All rows are written once more, in one transaction, with the table locked.",
+            )
+        values = {**turned(spec, table, names), "children": [*wanted.items()]}
+        return [Step(f"copy all rows into {len(wanted)} children, with the table locked", "adopt_copy", values)]
+    there = {child.name for child in table.children}
     return [
-        Step("bound what is there (no lock is held while rows are read)", "adopt_check.sql.j2", values),
-        Step("prove the bound", "adopt_validate.sql.j2", values),
-        *([Step("index for the new primary key", "adopt_index.sql.j2", values, alone=True)] if primary else []),
-        Step(f"make {spec.table_name} partitioned, with what is there as its first child", "adopt.sql.j2", values),
+        Step(f"make {name}", "make_fixed", {**names, "child": name, "bound": bound})
+        for name, bound in wanted.items()
+        if name not in there
+    ] + [*_rights(table, names)]
+
+
+# --- Inheritance: landing and trigger, and the way of a drained table to declarative
+
+
+def _inherited(
+    spec: PartitionSpec, chosen: str, calendar: Periods, table: Table, names: Mapping[str, Any], current: Position
+) -> list[Step]:
+    turning = chosen == "declarative"
+    hot = (None, None) if turning else (calendar.bound(current), calendar.bound(calendar.step(current, 1)))
+    made = _made(spec, calendar, list(table.children), names, current, _first(spec, calendar, table, current))
+    steps = [*made, *_structure(table, names)]
+    timing = "BEFORE" if chosen == "trigger" else "AFTER"
+    if (table.trigger, table.hot) != (timing, hot) or not table.routed:
+        what = "each row to its child" if turning or chosen == "trigger" else "late and early rows to their children"
+        steps.append(Step(f"send {what}", "route", {**names, "lower": hot[0], "upper": hot[1]}))
+    moves = [step for step in steps if step.template in ("route", "make_child")]
+    if moves or not table.recorded.get("filed", False) or turning:
+        steps.append(Step("move rows to the children of their periods, in small batches", "file", names, "repeat"))
+    if turning:
+        steps += _turn(spec, table, names, [*table.children, *_children(made)])
+    return steps
+
+
+def _turn(spec: PartitionSpec, table: Table, names: Mapping[str, Any], children: list[Child]) -> list[Step]:
+    """An empty parent gives way to a partitioned table that takes over its children."""
+    values = turned(spec, table, names)
+    steps = [
+        Step(
+            f"index of {child.name} for the new primary key",
+            "turn_index",
+            {**values, "child": child.name, "index": periods.child_name(child.name, "_key")},
+            "alone",
+        )
+        for child in children
+        if spec.key not in table.primary_key
+    ]
+    taken = [
+        {
+            "name": child.name,
+            "lower": child.lower,
+            "upper": child.upper,
+            "index": periods.child_name(child.name, "_key") if spec.key not in table.primary_key else "",
+        }
+        for child in children
+    ]
+    return [
+        *steps,
+        Step(
+            f"make {spec.table_name} declarative",
+            "turn",
+            {
+                **values,
+                "children": taken,
+                "old": periods.child_name(spec.table_name, "_old"),
+                "record": recorded(spec, "declarative"),
+            },
+        ),
     ]
 
 
-def _retention(spec: PartitionSpec, table: Table, names: Mapping[str, Any], current: dt.datetime) -> list[Step]:
-    if spec.keep is None:
-        return []
-    cutoff = periods.step(current, spec.interval, -spec.keep)
-    old = [c for c in table.children if not c.default and c.upper is not None and c.upper <= cutoff]
-    template = "drop.sql.j2" if spec.retention == "drop" else "detach.sql.j2"
+def _first(spec: PartitionSpec, calendar: Periods, table: Table, current: Position) -> Position:
+    """The oldest period that gets a child of its own when a table is divided whose rows are there already."""
+    kept = None if spec.keep is None else calendar.step(current, -spec.keep)
+    oldest = current if table.oldest is None else calendar.position(table.oldest)
+    first = min(oldest, current) if kept is None else max(min(oldest, current), kept)
+    return first
+
+
+def _structure(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
+    """What children have lost of the indexes, constraints and triggers that a parent without declarative gives them."""
+    for child in table.children:
+        if child.traits.columns != table.traits.columns:
+            raise BadInput(
+                f"{names['table']}: the columns of {child.name} are in another order:"
+                f" {', '.join(child.traits.columns)}, not {', '.join(table.traits.columns)}",
+                "Rows are sent by position; make its columns as those of the table.",
+            )
+        lost = {*table.traits.indexes, *table.traits.constraints}
+        lost -= {*child.traits.indexes, *child.traits.constraints}
+        if lost:
+            yield Step(
+                f"give {child.name} what the table has: {'; '.join(sorted(lost))}",
+                "share_structure",
+                {**names, "child": child.name},
+            )
+
+
+# --- Both
+
+
+def _made(
+    spec: PartitionSpec,
+    calendar: Periods,
+    children: list[Child],
+    names: Mapping[str, Any],
+    current: Position,
+    first: Position | None = None,
+) -> list[Step]:
     return [
         Step(
-            f"{spec.retention} {child.name} (before {cutoff:%Y-%m-%d})",
-            template,
-            {**names, "child": child.name},
-            destructive=spec.retention == "drop",
+            f"make {period.name}",
+            "make_child",
+            {**names, "child": period.name, "lower": period.lower, "upper": period.upper},
         )
-        for child in old
+        for period in _needed(spec, calendar, children, first if first is not None else current, current)
     ]
 
 
-def _check(spec: PartitionSpec, table: Table) -> None:
-    where = f"partitions: {spec.table}"
-    if not table.exists:
-        raise BadInput(f"{where}: there is no such table", "Deploy first: Django's migrations make it.")
-    if table.version < OLDEST:
-        raise BadInput(
-            f"{where}: PostgreSQL {table.version} has no partitioned tables with a primary key",
-            f"PostgreSQL {OLDEST} or newer is needed.",
-        )
-    if not table.may_change:
-        raise BadInput(f"{where}: it belongs to {table.owner}, and you are not", "Connect as its owner.")
-    if table.kind == "other":
-        raise BadInput(f"{where}: it is no table", "A view or a foreign table can't be divided.")
-    column = next((column for column in table.columns if column[0] == spec.key), None)
-    if column is None:
-        raise BadInput(f"{where}: it has no column {spec.key}", f"Columns: {', '.join(c[0] for c in table.columns)}")
-    if column[1] not in KEY_TYPES:
-        raise BadInput(f"{where}: {spec.key} is of type {column[1]}", f"The key must be a {', '.join(KEY_TYPES)}.")
-    if not column[2]:
-        raise BadInput(
-            f"{where}: {spec.key} may be NULL", "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration."
-        )
-    if table.kind == "partitioned":
-        if table.partition_key != f"RANGE ({spec.key})":
-            raise BadInput(f"{where}: it is divided by {table.partition_key}, not by RANGE ({spec.key})")
+def _children(steps: list[Step]) -> list[Child]:
+    return [Child(s.values["child"], s.values["lower"], s.values["upper"]) for s in steps]
+
+
+def _needed(
+    spec: PartitionSpec, calendar: Periods, children: list[Child], first: Position, current: Position
+) -> Iterator[Period]:
+    """The children that lack: from the first of those that are there on, and not those that would be gone at once."""
+    ranged = [child for child in children if not child.bound]
+    lowers = [calendar.position(child.lower) for child in ranged if child.lower is not None]
+    endless = any(child.lower is None for child in ranged)
+    start: Position = min([*lowers, first])
+    if endless:
+        start = min([*lowers, calendar.position(min(c.upper for c in ranged if c.upper is not None))])
+    if spec.keep is not None:
+        start = max(start, calendar.step(current, -spec.keep))
+    last = calendar.step(current, spec.premake)
+    if not ranged:
+        yield Period(periods.child_name(spec.table_name, "_pmin"), None, calendar.bound(start))
+    covered = sorted(
+        ((child.lower, child.upper) for child in ranged if child.lower is not None),
+        key=lambda pair: pair[0],
+    )
+    edge = max((c.upper for c in ranged if c.lower is None and c.upper is not None), default=None)
+    count = 0
+    while start <= last:
+        period = calendar.period(start)
+        start = calendar.step(start, 1)
+        taken = (edge is not None and period.lower < edge) or _is_covered(covered, period)
+        if taken or period.lower >= period.upper:
+            continue
+        count += 1
+        if count > MOST_CHILDREN:
+            raise BadInput(
+                f"partitions: {spec.table}: more than {MOST_CHILDREN} children would be needed",
+                "Use a longer interval, or keep fewer of them.",
+            )
+        yield period
+
+
+def _is_covered(covered: list[Any], period: Period) -> bool:
+    index = bisect.bisect_right(covered, period.lower, key=lambda pair: pair[0])
+    return index > 0 and (covered[index - 1][1] is None or covered[index - 1][1] > period.lower)
+
+
+def _rights(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
+    for child in table.children:
+        differs = (child.traits.owner, child.traits.grants) != (table.traits.owner, table.traits.grants)
+        if table.kind in ("partitioned", "inherited") and differs:
+            yield Step(f"owner and grants of {child.name}", "share_rights", {**names, "child": child.name})
+
+
+def _retention(
+    spec: PartitionSpec, calendar: Periods, table: Table, names: Mapping[str, Any], current: Position
+) -> Iterator[Step]:
+    if spec.keep is None:
         return
-    if table.references:
-        raise BadInput(
-            f"{where}: foreign keys point to it: {', '.join(table.references)}",
-            "Its primary key will hold the partition key too; drop them by a migration (db_constraint=False).",
-        )
-    if table.in_the_way:
-        raise BadInput(f"{where}: {', '.join(table.in_the_way)} would stay with the old table", "Drop them first.")
-    stuck = [name for name, columns in table.unique if spec.key not in columns]
-    if stuck:
-        raise BadInput(
-            f"{where}: unique without the partition key: {', '.join(stuck)}",
-            "A unique constraint of a partitioned table has to hold its key.",
+    cutoff = calendar.bound(calendar.step(current, -spec.keep))
+    for child in table.children:
+        if child.bound or child.upper is None or child.upper > cutoff:
+            continue
+        yield Step(
+            f"{spec.retention} {child.name} (before {render.bound(cutoff)})",
+            "retire",
+            {**names, "child": child.name, "dropped": spec.retention == "drop"},
+            destructive=spec.retention == "drop",
         )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from hostwright.errors import BadInput
-from hostwright.partition.plan import Step
+
+if TYPE_CHECKING:
+    from hostwright.partition.plan import Step
 
 TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "partition"
+ADVISORY_LOCK = 0x70617274
+"""Held while somebody changes the partitions of a database."""
 
 
 def identifier(name: str) -> str:
@@ -21,9 +28,13 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(value: str | dt.datetime) -> str:
+def literal(value: str | int | dt.datetime | None) -> str:
     """`value` as an SQL literal; a moment with its offset, so that no session's time zone changes it."""
-    text = value.strftime("%Y-%m-%d %H:%M:%S+00") if isinstance(value, dt.datetime) else value
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)
+    text = value if isinstance(value, str) else bound(value)
     if "\0" in text:
         raise BadInput(f"{text!r} holds a NUL character, which no text can")
     quoted = "'" + text.replace("'", "''") + "'"
@@ -31,8 +42,22 @@ def literal(value: str | dt.datetime) -> str:
     return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
 
 
+def bound(value: int | dt.datetime) -> str:
+    """A bound as hostwright's functions in the database write it."""
+    if isinstance(value, int):
+        return str(value)
+    if value.tzinfo:
+        return value.astimezone(dt.timezone.utc).replace(tzinfo=None).isoformat(" ", "seconds") + "+00"
+    return value.isoformat(" ", "seconds")
+
+
 def identifiers(names: Iterable[str]) -> str:
     return ", ".join(identifier(name) for name in names)
+
+
+def text(value: int | dt.datetime | None) -> str:
+    """A bound as a literal of type text."""
+    return literal(None if value is None else bound(value))
 
 
 _environment = jinja2.Environment(
@@ -42,12 +67,25 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
     autoescape=False,
 )
-_environment.filters |= {"i": identifier, "ii": identifiers, "l": literal}
+_environment.filters |= {"i": identifier, "ii": identifiers, "l": literal, "t": text}
 
 
 def sql(step: Step) -> str:
     """The statements of `step`."""
-    tag = "$hostwright$"
-    while any(tag in str(value) for value in step.values.values()):
-        tag = tag[:-1] + "_$"
-    return _environment.get_template(step.template).render(step.values, body_quote=tag)
+    return _environment.get_template(step.template + ".sql.j2").render(step.values)
+
+
+def query(name: str, **values: Any) -> str:
+    """The query `name`."""
+    return _environment.get_template(name + ".sql.j2").render(values)
+
+
+@functools.cache
+def stamp(version: float) -> str:
+    """What names the functions in the database, for a server of that version."""
+    return hashlib.md5(library(version, "").encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def library(version: float, stamp: str) -> str:
+    """The functions in the database."""
+    return query("library", version=version, stamp=stamp, advisory_lock=ADVISORY_LOCK)

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Interval = Literal["day", "week", "month", "quarter", "year"]
+Interval = Literal["hour", "day", "week", "month", "quarter", "year"]
+Strategy = Literal["declarative", "landing", "trigger"]
+
+
+def _zone(name: str) -> str:
+    if name not in zoneinfo.available_timezones():
+        raise ValueError(f"no time zone is called {name}; they have names such as Europe/Vienna")
+    return name
+
+
+def _table(name: str) -> str:
+    if "\0" in name or name.count(".") > 1 or not all(name.split(".")):
+        raise ValueError("must be a table's name, or schema.table")
+    return name
 
 
 class PartitionSpec(BaseModel):
     """One partitioned table."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    table: Annotated[str, StringConstraints(min_length=1)]
+    table: Annotated[str, StringConstraints(min_length=1), AfterValidator(_table)]
     """Schema and name, such as `public.events_event`; the schema defaults to public."""
     key: Annotated[str, StringConstraints(min_length=1)]
-    """The partition key: a column of type date, timestamp or timestamptz that is never NULL."""
-    interval: Interval = "month"
-    """What one child table holds; its bounds are in UTC."""
+    """The partition key: a column that is never NULL. For `range` a date, timestamp, timestamptz or an integer."""
+    method: Literal["range", "list", "hash"] = "range"
+    """How rows are told apart. `list` and `hash` need a server with declarative partitions (11); their children are
+    made once."""
+    interval: Interval | Annotated[int, Field(ge=1)] = "month"
+    """What one child table of a range holds: a period of time, or that many values of an integer key."""
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    """Where periods of time begin at midnight. For keys without a time zone: the zone that their values are of."""
+    values: dict[str, list[str | int]] = {}
+    """The children of a `list`: suffix of the name -> values."""
+    modulus: Annotated[int, Field(ge=2, le=1024)] = 8
+    """The number of children of a `hash`."""
+    strategy: Strategy | Literal["auto"] = "auto"
+    """`declarative`: PostgreSQL's own partitions; `landing`: new rows stay in the parent until their period is over;
+    `trigger`: a BEFORE trigger sends each row to its child; `auto` picks by the server's version."""
+    adopt: Literal["attach", "drain", "copy"] = "attach"
+    """How a plain table with rows becomes a declarative one. `attach`: all that is there becomes the first child, and
+    nothing is copied; `drain`: rows are moved to the child of their period in small batches, with writers on; `copy`:
+    in one transaction, with the table locked."""
     premake: Annotated[int, Field(ge=1, le=120)] = 3
     """How many periods ahead have a child table."""
     keep: Annotated[int, Field(ge=1, le=1200)] | None = 12
@@ -28,6 +58,22 @@ class PartitionSpec(BaseModel):
     """What happens to a child that is older: detach leaves it as a table of its own."""
     database: str | None = None
     """Default: the site's first database."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PartitionSpec:
+        if self.method == "list" and not self.values:
+            raise ValueError("method: list needs values")
+        if self.values and self.method != "list":
+            raise ValueError("values are for method: list")
+        seen = [value for values in self.values.values() for value in values]
+        twice = sorted({str(value) for value in seen if seen.count(value) > 1})
+        if twice:
+            raise ValueError(f"values: in two children at once: {', '.join(twice)}")
+        if self.method != "range" and self.strategy not in ("auto", "declarative"):
+            raise ValueError(f"method: {self.method} needs strategy: declarative")
+        if self.interval == "hour" and self.timezone != "UTC":
+            raise ValueError("interval: hour needs timezone: UTC (an hour can happen twice elsewhere)")
+        return self
 
     @property
     def schema_name(self) -> str:

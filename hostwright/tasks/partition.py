@@ -1,4 +1,4 @@
-"""Partitioned tables: what differs from the spec, and making it so."""
+"""Partitioned tables: what differs from the spec, making it so, and looking after them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json as json_
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from hostwright import console
@@ -18,6 +19,10 @@ from hostwright.tasks._task import task
 
 PENDING = 3
 """Exit status of a plan that has something to do."""
+ROUNDS = 3
+"""Plans that follow one on the other: what a drain leaves is seen by the next."""
+
+OPTIONS = {"table": "only this table", "dsn": "a database, instead of the site's own"}
 
 
 @contextlib.contextmanager
@@ -48,13 +53,55 @@ def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[Part
         yield [(spec, opened[dsn or spec.database or default]) for spec in specs]
 
 
+def _one(databases: list[tuple[PartitionSpec, Any]], verb: str) -> tuple[PartitionSpec, Any]:
+    if len(databases) != 1:
+        names = ", ".join(spec.table for spec, _ in databases)
+        raise BadInput(f"{verb} takes one table", f"--table names it: {names}.")
+    return databases[0]
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc)
+
+
 def _plan(spec: PartitionSpec, connection: Any) -> list[Step]:
     from hostwright.partition import catalog, plan
 
-    return plan.plan(spec, catalog.read(connection, spec), dt.datetime.now(dt.timezone.utc))
+    return plan.plan(spec, catalog.read(connection, spec), _now())
 
 
-@task(help={"table": "only this table", "dsn": "a database, instead of the site's own"})
+def _run(spec: PartitionSpec, connection: Any, steps: list[Step], json: bool, yes: bool, rate: int) -> None:
+    """Carry out `steps`, saying what is done as it is done."""
+    from hostwright.partition import apply as applying
+
+    destructive = [step.title for step in steps if step.destructive]
+    if destructive:
+        console.confirm(f"{spec.table}: {'; '.join(destructive)}. Go on?", yes)
+    shown = 0
+
+    def say(**fields: Any) -> None:
+        if json:
+            print(json_.dumps({"schema": 1, "table": spec.table, **fields}), flush=True)
+        elif "rows" in fields:
+            print(f"{spec.table}: {fields['rows']:,} rows moved", flush=True)
+        else:
+            print(f"{spec.table}: {fields['step']}  {fields['seconds']:.2f} s", flush=True)
+
+    def progress(step: Step, rows: int) -> None:
+        nonlocal shown
+        if rows - shown >= 100_000:
+            shown = rows
+            say(step=step.title, rows=rows)
+
+    def done(step: Step, seconds: float) -> None:
+        nonlocal shown
+        shown = 0
+        say(step=step.title, seconds=round(seconds, 3))
+
+    applying.apply(connection, steps, done, progress, rate)
+
+
+@task(help=OPTIONS)
 def plan(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bool = False) -> None:
     """Show what differs between spec and database, as SQL; status 3 while something does."""
     from invoke.exceptions import Exit
@@ -78,67 +125,160 @@ def plan(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bool
         raise Exit(code=PENDING)
 
 
-@task(help={"table": "only this table", "dsn": "a database, instead of the site's own", "check": "plan only"})
+@task(help={**OPTIONS, "check": "plan only", "rate": "rows a second that are moved at most; 0: no limit"})
 def apply(
     c: Any,
     inventory: str = "",
     table: str = "",
     dsn: str = "",
     check: bool = False,
+    rate: int = 0,
     json: bool = False,
     yes: bool = False,
 ) -> None:
     """Make the database as the spec says; what is there already is left alone."""
-    from hostwright.partition import apply as applying
-
     if check:
         plan(c, inventory=inventory, table=table, dsn=dsn, json=json)
         return
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
             steps = _plan(spec, connection)
-            destructive = [step.title for step in steps if step.destructive]
-            if destructive:
-                console.confirm(f"{spec.table}: {'; '.join(destructive)}. Go on?", yes)
-
-            def done(step: Step, seconds: float, name: str = spec.table) -> None:
-                if json:
-                    print(json_.dumps({"schema": 1, "table": name, "step": step.title, "seconds": round(seconds, 3)}))
-                else:
-                    print(f"{name}: {step.title}  {seconds:.2f} s", flush=True)
-
-            applying.apply(connection, steps, done)
-            left = _plan(spec, connection)
-            if left:
-                raise HostwrightError(f"{spec.table}: still different after apply: {left[0].title}")
             if not steps and not json:
                 print(f"{spec.table}: nothing to do")
+            for _ in range(ROUNDS):
+                if not steps:
+                    break
+                _run(spec, connection, steps, json, yes, rate)
+                steps = _plan(spec, connection)
+            if steps:
+                raise HostwrightError(f"{spec.table}: still different after apply: {steps[0].title}")
 
 
-@task(help={"table": "only this table", "dsn": "a database, instead of the site's own"})
-def status(c: Any, inventory: str = "", table: str = "", dsn: str = "") -> None:
-    """Show the children of each partitioned table, with their bounds, rows and sizes."""
+@task(help={**OPTIONS, "rate": "rows a second that are moved at most; 0: no limit"})
+def undo(
+    c: Any, inventory: str = "", table: str = "", dsn: str = "", rate: int = 0, json: bool = False, yes: bool = False
+) -> None:
+    """Make a divided table one plain table again, with all its rows."""
     from hostwright.partition import catalog
+    from hostwright.partition import undo as undoing
+
+    with _databases(inventory, dsn, table) as databases:
+        spec, connection = _one(databases, "undo")
+        steps = undoing.plan(spec, catalog.read(connection, spec))
+        if not steps:
+            print(f"{spec.table}: nothing to do")
+            return
+        console.confirm(f"{spec.table}: move all rows back into one table?", yes)
+        _run(spec, connection, steps, json, yes, rate)
+
+
+@task(help=OPTIONS)
+def maintain(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bool = False) -> None:
+    """Do now what the database host's timer does: children ahead, rows of past periods, retention."""
+    with _databases(inventory, dsn, table) as databases:
+        for connection in {id(connection): connection for _, connection in databases}.values():
+            with connection.cursor() as cursor:
+                while True:
+                    cursor.execute("SELECT hostwright.maintain()")
+                    step = cursor.fetchone()[0]
+                    if step is None:
+                        break
+                    print(json_.dumps({"schema": 1, "step": step}) if json else step, flush=True)
+                cursor.execute(
+                    "SELECT schema_name, table_name, failure FROM hostwright.partitioned WHERE failure <> ''"
+                )
+                failed = cursor.fetchall()
+            if failed:
+                raise HostwrightError("\n".join(f"{schema}.{name}: {failure}" for schema, name, failure in failed))
+
+
+@task(help={**OPTIONS, "quick": "don't read the rows"})
+def verify(c: Any, inventory: str = "", table: str = "", dsn: str = "", quick: bool = False) -> None:
+    """Look for gaps, rows without a child, keys that are there twice and maintenance that fails."""
+    from hostwright.partition import catalog
+    from hostwright.partition import verify as verifying
+
+    bad = []
+    with _databases(inventory, dsn, table) as databases:
+        for spec, connection in databases:
+            found = verifying.problems(connection, spec, catalog.read(connection, spec), _now(), rows=not quick)
+            bad += [f"{spec.table}: {problem}" for problem in found]
+            if not found:
+                print(f"{spec.table}: all is well")
+    if bad:
+        raise HostwrightError("\n".join(bad))
+
+
+@task(help={**OPTIONS, "file": "CSV with a header line"})
+def load(c: Any, file: str, inventory: str = "", table: str = "", dsn: str = "") -> None:
+    """Load a CSV file, each row straight into its child, in one transaction."""
+    from hostwright.partition import catalog
+    from hostwright.partition import load as loading
+
+    try:
+        source = Path(file).open(newline="", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise BadInput(f"{file}: {error.strerror}", "--file names a CSV file.") from None
+    with source, _databases(inventory, dsn, table) as databases:
+        spec, connection = _one(databases, "load")
+        count = loading.load(
+            connection,
+            spec,
+            catalog.read(connection, spec),
+            source,
+            lambda rows: print(f"{spec.table}: {rows:,} rows", flush=True),
+        )
+        print(f"{spec.table}: {count:,} rows loaded")
+
+
+@task(help=OPTIONS)
+def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bool = False) -> None:
+    """Show the children of each table with their bounds, rows and sizes, and how maintenance goes."""
+    from hostwright.partition import catalog, render
+    from hostwright.partition import verify as verifying
 
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
-            children = catalog.read(connection, spec).children
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT c.relname, c.reltuples::bigint, pg_size_pretty(pg_total_relation_size(c.oid))"
-                    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                    " WHERE n.nspname = %s AND c.relname = ANY(%s)",
-                    (spec.schema_name, [child.name for child in children]),
-                )
-                sizes = {name: (rows, size) for name, rows, size in cursor.fetchall()}
-            rows = [
-                (
-                    child.name,
-                    f"{child.lower:%Y-%m-%d}" if child.lower else "",
-                    f"{child.upper:%Y-%m-%d}" if child.upper else "",
-                    str(max(sizes[child.name][0], 0)),
-                    sizes[child.name][1],
-                )
-                for child in children
+            found = catalog.read(connection, spec)
+            problems = verifying.problems(connection, spec, found, _now(), rows=False)
+            record = {name: found.recorded.get(name) for name in ("strategy", "worked_at", "step", "failure")}
+            children = [
+                {
+                    "child": child.name,
+                    "from": "" if child.lower is None else render.bound(child.lower),
+                    "to": child.bound or ("" if child.upper is None else render.bound(child.upper)),
+                    "rows": child.rows,
+                    "bytes": child.size,
+                }
+                for child in found.children
             ]
-            console.table(spec.table, ("child", "from", "to", "rows (estimate)", "size"), rows)
+            if json:
+                shown = {"schema": 1, "table": spec.table, **record, "problems": problems, "children": children}
+                print(json_.dumps(shown))
+                continue
+            most = max((child.size for child in found.children), default=0) or 1
+            console.table(
+                f"{spec.table}: {record['strategy'] or found.kind}, maintained {record['worked_at'] or 'never'}",
+                ("child", "from", "to", "rows (estimate)", "size", ""),
+                [
+                    (
+                        child.name,
+                        str(line["from"]),
+                        str(line["to"]),
+                        f"{child.rows:,}",
+                        _size(child.size),
+                        "▇" * round(20 * child.size / most),
+                    )
+                    for child, line in zip(found.children, children, strict=True)
+                ],
+            )
+            for problem in problems:
+                print(f"! {problem}")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TB"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +27,9 @@ CREATE TABLE events (
 );
 CREATE INDEX events_created_at ON events (created_at);
 """
+
+
+RECORDING = ("install the functions in schema hostwright", "write down the spec")
 
 
 @dataclass
@@ -61,7 +63,16 @@ class Database:
         """Plan and apply; returns the titles of the steps that were done."""
         done: list[str] = []
         apply.apply(self.connection, self.plan(spec, now), lambda step, seconds: done.append(step.title))
-        return done
+        return [title for title in done if title not in RECORDING]
+
+    def maintain(self, now: dt.datetime = NOW) -> list[str]:
+        """All steps of maintenance that are due in the database."""
+        return list(iter(lambda: self.one("SELECT hostwright.maintain(%s)", now), None))
+
+    def counts(self, table: str = "events") -> dict[str, int]:
+        """Rows by table, without the empty ones."""
+        found = self.run(f"SELECT tableoid::regclass::text, count(*) FROM {table} GROUP BY 1 ORDER BY 1")
+        return dict(found)
 
     def snapshot(self) -> list[tuple[Any, ...]]:
         """All relations, columns, constraints, grants and triggers, to show that nothing has changed."""
@@ -98,27 +109,32 @@ def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
         yield started
 
 
-_number = itertools.count(1)
+@pytest.fixture(scope="session")
+def _database(server: servers.Server) -> str:
+    admin = server.connect("postgres")
+    admin.cursor().execute("CREATE DATABASE test OWNER shop TEMPLATE template0")
+    admin.close()
+    return "test"
 
 
 @pytest.fixture
-def database(server: servers.Server) -> Iterator[Database]:
-    name = f"test{next(_number)}"
-    admin = server.connect("postgres")
+def database(server: servers.Server, _database: str) -> Iterator[Database]:
+    admin = server.connect(_database)
     with admin.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} OWNER shop TEMPLATE template0")
-    superuser = server.connect(name)
-    with superuser.cursor() as cursor:
-        cursor.execute("GRANT CREATE, USAGE ON SCHEMA public TO shop")
-    superuser.close()
-    connection = server.connect(name, "shop")
+        cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO shop")
+        cursor.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+    connection = server.connect(_database, "shop")
     try:
-        yield Database(server, name, connection)
+        yield Database(server, _database, connection)
     finally:
         connection.close()
         with admin.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                (_database,),
+            )
+            cursor.execute("SET client_min_messages = error; DROP SCHEMA IF EXISTS hostwright CASCADE")
+            cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         admin.close()
 
 

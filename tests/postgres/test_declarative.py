@@ -41,7 +41,7 @@ def home(database: Database, moment: str) -> str:
 
 def test_adopts_a_table_with_rows_and_then_has_nothing_to_do(events: Database) -> None:
     assert events.apply(spec()) == [*ADOPTED, "make events_p202604", "make events_p202605", "make events_p202606"]
-    assert children(events) == ["events_p0", "events_p202604", "events_p202605", "events_p202606"]
+    assert children(events) == ["events_pmin", "events_p202604", "events_p202605", "events_p202606"]
     assert events.one("SELECT count(*) FROM events") == 50
     before = events.snapshot()
     assert events.apply(spec()) == []
@@ -51,8 +51,8 @@ def test_adopts_a_table_with_rows_and_then_has_nothing_to_do(events: Database) -
 def test_writes_go_to_the_child_of_their_period(events: Database) -> None:
     events.apply(spec())
     events.run("SET timezone = 'Pacific/Auckland'")
-    assert home(events, "1999-01-01 00:00+00") == "events_p0"
-    assert home(events, "2026-03-31 23:59:59.999999+00") == "events_p0"
+    assert home(events, "1999-01-01 00:00+00") == "events_pmin"
+    assert home(events, "2026-03-31 23:59:59.999999+00") == "events_pmin"
     assert home(events, "2026-04-01 00:00+00") == "events_p202604"
     assert home(events, "2026-06-30 23:59:59.999999+00") == "events_p202606"
     with pytest.raises(psycopg2.errors.CheckViolation, match="no partition of relation"):
@@ -92,9 +92,10 @@ def test_indexes_foreign_keys_checks_and_grants_are_those_of_the_plain_table(eve
     )
     events.apply(spec())
     assert home(events, "2026-04-10+00") == "events_p202604"
-    for table in ("events", "events_p0", "events_p202604"):
+    for table in ("events", "events_pmin", "events_p202604"):
         assert events.run(
-            "SELECT regexp_replace(indexdef, '^.* USING btree ', '') FROM pg_indexes WHERE tablename = %s ORDER BY 1",
+            "SELECT regexp_replace(pg_get_indexdef(indexrelid), '^.* USING btree ', '')"
+            " FROM pg_index WHERE indrelid = %s::regclass ORDER BY 1",
             table,
         ) == [
             ("(created_at)",),
@@ -116,13 +117,24 @@ def test_indexes_foreign_keys_checks_and_grants_are_those_of_the_plain_table(eve
         events.run("INSERT INTO events (payload) VALUES ('much too long')")
 
 
+def test_a_column_added_or_dropped_later_is_so_in_every_child(events: Database) -> None:
+    events.apply(spec())
+    events.run("ALTER TABLE events DROP payload; ALTER TABLE events ADD added text NOT NULL DEFAULT 'new'")
+    events.apply(spec(), dt.datetime(2026, 4, 15, tzinfo=UTC))
+    assert home(events, "2026-07-01+00") == "events_p202607"
+    for name in children(events):
+        columns = events.run(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped", name
+        )
+        assert columns == [("id",), ("created_at",), ("kind",), ("added",)]
+
+
 @pytest.mark.parametrize("key", ["date", "timestamp", "timestamptz"])
 def test_each_type_of_key(events: Database, key: str) -> None:
     events.run(f"ALTER TABLE events ALTER created_at DROP DEFAULT, ALTER created_at TYPE {key}")
-    events.run("SET timezone = 'UTC'")
     events.apply(spec())
-    assert home(events, "2026-03-31") == "events_p0"
-    assert home(events, "2026-04-01") == "events_p202604"
+    assert home(events, "2026-03-31 23:00+00") == "events_pmin"
+    assert home(events, "2026-04-01 00:00+00") == "events_p202604"
     assert events.apply(spec()) == []
 
 
@@ -133,13 +145,15 @@ def test_old_children_are_detached_or_dropped(events: Database) -> None:
     assert children(events)[-1] == "events_p202611"
     # Two whole periods before August are kept: June and July.
     assert events.apply(spec(keep=2), later) == [
-        "detach events_p0 (before 2026-06-01)",
-        "detach events_p202604 (before 2026-06-01)",
-        "detach events_p202605 (before 2026-06-01)",
+        "detach events_pmin (before 2026-06-01 00:00:00+00)",
+        "detach events_p202604 (before 2026-06-01 00:00:00+00)",
+        "detach events_p202605 (before 2026-06-01 00:00:00+00)",
     ]
     assert children(events)[0] == "events_p202606"
-    assert events.one("SELECT count(*) FROM events_p0") == 50
-    assert events.apply(spec(keep=1, retention="drop"), later) == ["drop events_p202606 (before 2026-07-01)"]
+    assert events.one("SELECT count(*) FROM events_pmin") == 50
+    assert events.apply(spec(keep=1, retention="drop"), later) == [
+        "drop events_p202606 (before 2026-07-01 00:00:00+00)"
+    ]
     assert events.one("SELECT to_regclass('events_p202606')") is None
 
 
@@ -147,7 +161,7 @@ def test_a_host_that_slept_catches_up(events: Database) -> None:
     events.apply(spec())
     events.apply(spec(keep=None), dt.datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC))
     assert children(events) == [
-        "events_p0",
+        "events_pmin",
         *(f"events_p2026{month:02}" for month in range(4, 13)),
         "events_p202701",
         "events_p202702",
@@ -205,7 +219,7 @@ def test_two_at_once_do_no_harm(events: Database) -> None:
     assert events.one("SELECT count(*) FROM events") == 50
 
 
-@pytest.mark.parametrize("after", range(7))
+@pytest.mark.parametrize("after", range(9))
 def test_a_connection_lost_between_steps_is_made_good(events: Database, after: int) -> None:
     steps = events.plan(spec())
     done: list[str] = []

@@ -2,48 +2,94 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+from typing import Any
 
 import pglast
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostwright.errors import BadInput
-from hostwright.partition import catalog, plan, render
-from hostwright.partition.spec import PartitionSpec
+from hostwright.partition import plan, render, undo
+from tests.unit.test_partition_plan import NOW, child, plain, spec
 
-UTC = dt.timezone.utc
-NOW = dt.datetime(2026, 3, 15, tzinfo=UTC)
 names = st.text(st.characters(exclude_characters="\0.", exclude_categories=("Cs",)), min_size=1, max_size=63)
 
 
-def table(key: str, kind: str = "plain", children: tuple[catalog.Child, ...] = ()) -> catalog.Table:
-    return catalog.Table(
-        15,
-        True,
-        kind,
-        "shop",
-        True,
-        f"RANGE ({key})" if kind == "partitioned" else "",
-        (("id", "bigint", True), (key, "timestamp with time zone", True)),
-        ("id",),
-        "events_pkey",
-        serial=(("id", "public.events_id_seq"),),
-        identity=("id",),
-        children=children,
+def every_step(name: str, key: str) -> list[plan.Step]:
+    """Steps that need each of the templates, for a table and a key of any name."""
+    old = child("events_p202501", "2025-01", "2025-02")
+    bare = plain(key, serial=(("id", '"public"."events_id_seq"'),), publications=(name,), indexed=True)
+    numbered = dataclasses.replace(bare, identity=("id",))
+    divided: dict[str, Any] = {"children": (old,), "recorded": {"key": key}, "trigger": "AFTER"}
+    inherited = dataclasses.replace(
+        bare, kind="inherited", **divided, traits=dataclasses.replace(old.traits, indexes=("i",))
     )
+    partitioned = dataclasses.replace(
+        bare, kind="partitioned", partition_key=("r", (key,)), primary_key=("id", key), **divided
+    )
+    listed = dataclasses.replace(
+        bare,
+        kind="partitioned",
+        partition_key=("l", (key,)),
+        traits=dataclasses.replace(old.traits, owner="x"),
+        **divided,
+    )
+    tables = [
+        (spec(table=name, key=key), numbered),
+        (spec(table=name, key=key, adopt="copy"), bare),
+        (spec(table=name, key=key, adopt="drain"), bare),
+        (spec(table=name, key=key, strategy="landing"), inherited),
+        (spec(table=name, key=key, keep=1, retention="drop"), partitioned),
+        (spec(table=name, key=key, method="list", values={name[:9]: [name, 1]}), listed),
+    ]
+    steps = [step for wanted, table in tables for step in plan.plan(wanted, table, NOW)]
+    return steps + undo.plan(spec(table=name, key=key), inherited) + undo.plan(spec(table=name, key=key), partitioned)
 
 
 @given(names, names)
+@settings(deadline=None, max_examples=50)
 def test_every_statement_parses_whatever_the_names(name: str, key: str) -> None:
-    spec = PartitionSpec(table=name, key=key, keep=1, retention="drop")
-    old = catalog.Child(name, None, dt.datetime(2026, 1, 1, tzinfo=UTC))
-    steps = plan.plan(spec, table(key), NOW) + plan.plan(spec, table(key, "partitioned", (old,)), NOW)
-    steps += plan.plan(spec.model_copy(update={"retention": "detach"}), table(key, "partitioned", (old,)), NOW)
-    assert {step.template for step in steps} == {path.name for path in render.TEMPLATES.glob("*.j2")}
-    for step in steps:
-        assert pglast.parse_sql(render.sql(step))
+    for step in every_step(name, key):
+        if step.template != "library":
+            assert pglast.parse_sql(render.sql(step))
+
+
+def test_no_template_is_left_out() -> None:
+    included = {"children", "turned"}
+    queries = {
+        path.name.split(".")[0]
+        for path in render.TEMPLATES.glob("*.j2")
+        if path.name.startswith(("catalog_", "verify_"))
+    }
+    rendered = {step.template for step in every_step("events", "created_at")}
+    assert rendered | queries | included == {
+        path.name.removesuffix(".sql.j2") for path in render.TEMPLATES.glob("*.j2")
+    }
+
+
+@pytest.mark.parametrize("version", [9.5, 9.6, *range(10, 19)])
+def test_the_functions_in_the_database_parse_for_each_version(version: float) -> None:
+    text = render.library(version, render.stamp(version))
+    assert len(pglast.parse_sql(text)) > 20
+    if version < 10:
+        newer = ("relpartbound", "OVERRIDING", "pg_publication", "attgenerated", "INCLUDING GENERATED")
+        assert [word for word in newer if word in text] == []
+    if version < 9.6:
+        assert "current_setting('hostwright.moved', true)" not in text
+
+
+@pytest.mark.parametrize("version", [9.5, 10, 11, 18])
+@given(names)
+@settings(deadline=None, max_examples=20)
+def test_the_queries_parse_for_each_version(version: float, name: str) -> None:
+    values: dict[str, Any] = {"version": version, "oid": 1, "schema": name, "table": name, "key": name, "times": True}
+    values |= {"lower": NOW, "upper": NOW, "alone": [name]}
+    for path in render.TEMPLATES.glob("*.j2"):
+        if path.name.startswith(("catalog_", "verify_")):
+            assert pglast.parse_sql(render.query(path.name.removesuffix(".sql.j2"), **values))
 
 
 @given(names)
@@ -58,11 +104,21 @@ def test_a_literal_comes_back_as_it_was(text: str) -> None:
     assert statement.stmt.targetList[0].val.val.sval == text
 
 
-def test_a_moment_carries_its_offset() -> None:
-    assert render.literal(NOW) == "'2026-03-15 00:00:00+00'"
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (NOW, "'2026-03-15 12:00:00+00'"),
+        (NOW.astimezone(dt.timezone(dt.timedelta(hours=2))), "'2026-03-15 12:00:00+00'"),
+        (dt.datetime(2026, 3, 1), "'2026-03-01 00:00:00'"),
+        (-5, "-5"),
+        (None, "NULL"),
+    ],
+)
+def test_bounds_as_literals(value: Any, text: str) -> None:
+    assert render.literal(value) == text
 
 
 @pytest.mark.parametrize("quote", [render.identifier, render.literal])
-def test_nul_is_refused(quote: object) -> None:
+def test_nul_is_refused(quote: Any) -> None:
     with pytest.raises(BadInput, match="NUL"):
-        quote("a\0b")  # type: ignore[operator]
+        quote("a\0b")

@@ -1,0 +1,124 @@
+"""Which strategy a table gets, and what each can't do: said at plan time, before anything changes."""
+
+from __future__ import annotations
+
+from hostwright.errors import BadInput
+from hostwright.partition.catalog import INTEGERS, TIMES, Table
+from hostwright.partition.spec import PartitionSpec, Strategy
+
+DECLARATIVE_FROM = 11
+"""The first PostgreSQL on which a partitioned table can have a primary key."""
+METHODS = {"r": "range", "l": "list", "h": "hash"}
+
+
+def choose(spec: PartitionSpec, version: float) -> Strategy:
+    """The strategy of `spec` on a server of that version."""
+    if spec.strategy != "auto":
+        return spec.strategy
+    return "declarative" if version >= DECLARATIVE_FROM or spec.method != "range" else "landing"
+
+
+def check(spec: PartitionSpec, table: Table) -> Strategy:
+    """The strategy for `table`. Raises BadInput for what can't be, with what to do about it."""
+    where = f"partitions: {spec.table}"
+    if not table.exists:
+        raise BadInput(f"{where}: there is no such table", "Deploy first: Django's migrations make it.")
+    strategy = choose(spec, table.version)
+    if strategy == "declarative" and table.version < DECLARATIVE_FROM:
+        raise BadInput(
+            f"{where}: PostgreSQL {table.version:g} has no partitioned tables with a primary key",
+            f"strategy: landing works there; declarative needs PostgreSQL {DECLARATIVE_FROM}."
+            if spec.method == "range"
+            else f"method: {spec.method} needs PostgreSQL {DECLARATIVE_FROM}.",
+        )
+    if not table.may_change:
+        raise BadInput(f"{where}: it belongs to {table.owner}, and you are not", "Connect as its owner.")
+    if table.kind == "other":
+        raise BadInput(
+            f"{where}: it is no plain table",
+            "A view, a foreign table or one that inherits already can't be divided.",
+        )
+    _check_key(where, spec, table)
+    if table.kind == "partitioned":
+        _check_partitioned(where, spec, strategy, table)
+        return strategy
+    if table.references:
+        raise BadInput(
+            f"{where}: foreign keys point to it: {', '.join(table.references)}",
+            "They can't point to rows in several tables; drop them by a migration (db_constraint=False).",
+        )
+    if table.in_the_way:
+        raise BadInput(
+            f"{where}: {', '.join(table.in_the_way)} would not do what it does on a plain table", "Drop them first."
+        )
+    if strategy == "declarative":
+        _check_unique(where, spec, table)
+    if strategy != "declarative" or (spec.adopt == "drain" and spec.method == "range"):
+        _check_moving(where, spec, strategy, table)
+    return strategy
+
+
+def _check_key(where: str, spec: PartitionSpec, table: Table) -> None:
+    column = table.column(spec.key)
+    if column is None:
+        raise BadInput(f"{where}: it has no column {spec.key}", f"Columns: {', '.join(c[0] for c in table.columns)}")
+    if not column[2]:
+        raise BadInput(
+            f"{where}: {spec.key} may be NULL", "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration."
+        )
+    if spec.key in table.generated:
+        raise BadInput(f"{where}: {spec.key} is a generated column", "The key must be stored by the application.")
+    if spec.method != "range":
+        return
+    fitting = INTEGERS if isinstance(spec.interval, int) else TIMES
+    if column[1] not in fitting:
+        raise BadInput(
+            f"{where}: {spec.key} is of type {column[1]}, which does not go with interval: {spec.interval}",
+            f"The key must be a {', '.join(TIMES)}; or an integer, and interval the number of values in a child.",
+        )
+    if spec.interval == "hour" and column[1] == "date":
+        raise BadInput(f"{where}: {spec.key} is a date, which has no hours", "Use interval: day or a longer one.")
+
+
+def _check_partitioned(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
+    method, columns = table.partition_key
+    if (METHODS.get(method), columns) != (spec.method, (spec.key,)):
+        raise BadInput(
+            f"{where}: it is divided by {METHODS.get(method, method)} of {', '.join(columns)},"
+            f" not by {spec.method} of {spec.key}",
+            "Make it a plain table again with `fab partition.undo`, then apply.",
+        )
+    if strategy != "declarative":
+        raise BadInput(
+            f"{where}: it is declarative, not {strategy}", "Make it a plain table with `fab partition.undo` first."
+        )
+
+
+def _check_unique(where: str, spec: PartitionSpec, table: Table) -> None:
+    stuck = [name for name, columns in table.unique if spec.key not in columns]
+    if stuck:
+        raise BadInput(
+            f"{where}: unique without the partition key: {', '.join(stuck)}",
+            "A unique constraint of a partitioned table has to hold its key; drop it by a migration.",
+        )
+
+
+def _check_moving(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
+    """What inheritance, and moving rows between tables, can't do."""
+    if not table.primary_key:
+        raise BadInput(f"{where}: it has no primary key", "Add one by a migration.")
+    if table.generated:
+        raise BadInput(
+            f"{where}: generated columns: {', '.join(table.generated)}",
+            "Rows with them can't be moved; use strategy: declarative with adopt: attach (PostgreSQL 12).",
+        )
+    if not table.indexed:
+        raise BadInput(
+            f"{where}: no index begins with {spec.key}", "Rows are found by it; add one by a migration (db_index=True)."
+        )
+    numbered = [name for name, _ in table.serial if name in table.primary_key]
+    if strategy == "trigger" and numbered:
+        raise BadInput(
+            f"{where}: strategy: trigger returns no {', '.join(numbered)} to an INSERT, which Django asks for",
+            "Use strategy: landing; trigger is for tables whose keys come from the application.",
+        )

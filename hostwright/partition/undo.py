@@ -1,0 +1,59 @@
+"""The way back: a partitioned table becomes one plain table again, with writers on. Pure: (spec, table) -> steps."""
+
+from __future__ import annotations
+
+from hostwright.errors import BadInput
+from hostwright.partition import periods
+from hostwright.partition.catalog import Table
+from hostwright.partition.plan import Step, install, turned
+from hostwright.partition.spec import PartitionSpec
+
+
+def plan(spec: PartitionSpec, table: Table) -> list[Step]:
+    """The steps that put all rows of `table` and its children into one table. Raises BadInput for what can't be."""
+    where = f"partitions: {spec.table}"
+    if not table.exists:
+        raise BadInput(f"{where}: there is no such table")
+    if table.kind == "plain" and not table.recorded:
+        return []
+    if table.kind not in ("plain", "partitioned", "inherited") or not table.recorded:
+        raise BadInput(f"{where}: it was not divided by Hostwright", "Its way back is not known here.")
+    if any(child.bound for child in table.children):
+        raise BadInput(f"{where}: a list or hash has no way back", "Copy its rows to a new table.")
+    names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key, "version": table.version}
+    steps = [*install(table)]
+    children = [child.name for child in table.children]
+    if table.kind == "partitioned":
+        values = {
+            **turned(spec, table, names),
+            "primary": table.primary_key,
+            "old": periods.child_name(spec.table_name, "_old"),
+            "children": [{"name": c.name, "lower": c.lower, "upper": c.upper} for c in table.children],
+        }
+        steps.append(
+            Step(f"make {spec.table_name} a plain table whose children are tables of their own", "undo_turn", values)
+        )
+    elif table.trigger:
+        steps.append(Step("let rows stay where they come", "undo_begin", names))
+    steps += [
+        Step(f"move the rows of {child} back, in small batches", "gather", {**names, "child": child}, "repeat")
+        for child in children
+    ]
+    index = _index(spec, table)
+    if index:
+        values = {**names, "child": spec.table_name, "index": index, "primary": _narrow(spec, table)}
+        steps.append(Step("index for the old primary key", "turn_index", values, "alone"))
+    route = periods.child_name(f"{spec.schema_name}.{spec.table_name}", " route")
+    values = {**names, "children": children, "route": route, "index": index}
+    return [*steps, Step("remove the empty children", "undo_end", values)]
+
+
+def _narrow(spec: PartitionSpec, table: Table) -> list[str]:
+    """The primary key without the partition key, where that was added to a numbered one."""
+    rest = [name for name in table.primary_key if name != spec.key]
+    numbered = {name for name, _ in table.serial} | set(table.identity)
+    return rest if len(rest) == 1 and rest[0] in numbered and len(table.primary_key) == 2 else []
+
+
+def _index(spec: PartitionSpec, table: Table) -> str:
+    return periods.child_name(spec.table_name, "_key") if _narrow(spec, table) else ""

@@ -1,0 +1,53 @@
+"""What is wrong with a divided table, or soon will be: read only."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from hostwright.partition import render
+from hostwright.partition.catalog import Table
+from hostwright.partition.periods import Periods
+from hostwright.partition.spec import PartitionSpec
+
+
+def problems(connection: Any, spec: PartitionSpec, table: Table, now: dt.datetime, rows: bool = True) -> list[str]:
+    """A line for each problem. `rows`: read all rows too, for keys that are there twice."""
+    if table.kind not in ("inherited", "partitioned"):
+        return ["it is not divided"]
+    return [*_children(spec, table, now), *(_rows(connection, spec, table) if rows else ())]
+
+
+def _children(spec: PartitionSpec, table: Table, now: dt.datetime) -> Iterator[str]:
+    if table.recorded.get("failure"):
+        yield f"maintenance fails since {table.recorded['failed_at']}: {table.recorded['failure']}"
+    ranged = [child for child in table.children if not child.bound]
+    for one, two in itertools.pairwise(ranged):
+        if one.upper is not None and two.lower is not None and one.upper < two.lower:
+            yield f"no child for rows from {render.bound(one.upper)} up to {render.bound(two.lower)}"
+    column = table.column(spec.key)
+    uppers = [child.upper for child in ranged if child.upper is not None]
+    if not isinstance(spec.interval, int) and uppers and column:
+        calendar = Periods(spec, column[1] == "timestamp with time zone")
+        if max(uppers) <= calendar.bound(calendar.step(calendar.position(now), 1)):
+            yield f"the last child ends at {render.bound(max(uppers))}, with this period: run maintenance"
+    for child in table.children:
+        if not child.moves:
+            yield f"{child.name} has lost the triggers that move rows: apply"
+
+
+def _rows(connection: Any, spec: PartitionSpec, table: Table) -> Iterator[str]:
+    names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key}
+    with connection.cursor() as cursor:
+        if table.kind == "inherited":
+            cursor.execute(render.query("verify_left", **names, lower=table.hot[0], upper=table.hot[1]))
+            (left,) = cursor.fetchone()
+            if left:
+                yield f"{left} rows wait in the parent for a child or for maintenance"
+        alone = [name for name in table.primary_key if name != spec.key]
+        if alone:
+            cursor.execute(render.query("verify_twice", **names, alone=alone))
+            for values in cursor.fetchall():
+                yield f"({', '.join(alone)}) = ({', '.join(map(str, values))}) is there more than once"

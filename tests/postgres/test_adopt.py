@@ -1,0 +1,178 @@
+"""From a plain table in use to a divided one, and back: no row and no update is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hostwright.errors import BadInput, HostwrightError
+from hostwright.partition import apply, catalog, undo
+from tests.postgres.conftest import Database, spec
+
+
+def drained(**values: Any) -> Any:
+    return spec(adopt="drain", premake=1, **values)
+
+
+def undone(database: Database, wanted: Any) -> list[str]:
+    done: list[str] = []
+    steps = undo.plan(wanted, catalog.read(database.connection, wanted))
+    apply.apply(database.connection, steps, lambda step, seconds: done.append(step.title))
+    return done
+
+
+@pytest.fixture
+def many(events: Database) -> Database:
+    """20,000 rows over five months, each with a counter."""
+    events.run(
+        "ALTER TABLE events ADD count int NOT NULL DEFAULT 0; INSERT INTO events (created_at)"
+        " SELECT timestamptz '2025-11-01 00:00+00' + n * interval '9 minutes' FROM generate_series(1, 20000) n"
+    )
+    return events
+
+
+@contextlib.contextmanager
+def writers(database: Database) -> Iterator[list[int]]:
+    """Two writers that count up rows of their own and insert new ones; gives what they did: updates and inserts."""
+    stop = threading.Event()
+    did = [0, 0]
+    failures: list[BaseException] = []
+
+    def write(number: int) -> None:
+        connection = database.connect()
+        dice = random.Random(number)
+        try:
+            with connection.cursor() as cursor:
+                while not stop.is_set():
+                    row = dice.randrange(51, 20001, 2) + number
+                    cursor.execute("UPDATE events SET count = count + 1 WHERE id = %s", (row,))
+                    did[0] += cursor.rowcount
+                    assert cursor.rowcount == 1, f"an update of row {row} was lost"
+                    cursor.execute("INSERT INTO events (created_at) VALUES ('2026-03-14 12:00+00')")
+                    did[1] += 1
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield did
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
+def test_landing_with_writers_on(many: Database) -> None:
+    with writers(many) as did:
+        many.apply(spec(strategy="landing"))
+    assert many.apply(spec(strategy="landing")) == []
+    assert many.one("SELECT sum(count) FROM events") == did[0]
+    assert many.one("SELECT count(*) FROM events") == 20050 + did[1]
+    assert many.one("SELECT count(*) FROM ONLY events WHERE created_at < '2026-03-01+00'") == 0
+    with writers(many) as more:
+        undone(many, spec(strategy="landing"))
+    assert many.one("SELECT sum(count) FROM ONLY events") == did[0] + more[0]
+    assert many.one("SELECT count(*) FROM ONLY events") == 20050 + did[1] + more[1]
+    assert many.one("SELECT count(*) FROM pg_inherits") == 0
+
+
+def test_declarative_with_writers_on(many: Database) -> None:
+    if many.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    many.run("GRANT SELECT ON events TO reader; CREATE INDEX ON events (kind)")
+    with writers(many) as did:
+        many.apply(drained())
+    assert many.apply(drained()) == []
+    assert many.one("SELECT sum(count) FROM events") == did[0]
+    assert many.one("SELECT count(*) FROM events") == 20050 + did[1]
+    assert many.one("SELECT relkind FROM pg_class WHERE relname = 'events'") == "p"
+    assert many.one("SELECT has_table_privilege('reader', 'events', 'SELECT')")
+    assert [child.name for child in catalog.read(many.connection, spec()).children] == [
+        "events_pmin",
+        *(f"events_p{month}" for month in (202511, 202512, 202601, 202602, 202603, 202604)),
+    ]
+    assert many.one("SELECT count(*) FROM pg_indexes WHERE tablename = 'events_p202512'") == 3
+    with writers(many) as more:
+        undone(many, drained())
+    assert many.one("SELECT sum(count) FROM ONLY events") == did[0] + more[0]
+    assert many.one("SELECT count(*) FROM ONLY events") == 20050 + did[1] + more[1]
+    primary = (
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'events'::regclass AND contype = 'p'"
+    )
+    assert many.one(primary) == "PRIMARY KEY (id)"
+    assert many.one("INSERT INTO events DEFAULT VALUES RETURNING id") == 20051 + did[1] + more[1]
+    assert undone(many, drained()) == []
+
+
+@pytest.mark.parametrize("after", range(1, 13, 3))
+def test_a_drain_that_is_cut_off_goes_on(events: Database, after: int) -> None:
+    wanted = drained() if events.major >= 11 else spec(strategy="landing", premake=1)
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            admin = events.server.connect(events.name)
+            admin.cursor().execute("SELECT pg_terminate_backend(%s)", (events.connection.get_backend_pid(),))
+            admin.close()
+
+    with pytest.raises(HostwrightError, match="connection was lost"):
+        apply.apply(events.connection, events.plan(wanted), count, count)
+    events.connection = events.connect()
+    assert events.one("SELECT count(*) FROM events") == 50
+    events.apply(wanted)
+    assert events.apply(wanted) == []
+    assert events.one("SELECT count(*) FROM events") == 50
+
+
+def test_a_table_attached_whole_comes_back(events: Database) -> None:
+    if events.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    events.apply(spec())
+    events.run("INSERT INTO events (created_at) VALUES ('2026-05-05+00')")
+    undone(events, spec())
+    assert events.one("SELECT count(*) FROM ONLY events") == 51
+    assert events.one("INSERT INTO events DEFAULT VALUES RETURNING id") == 52
+    events.apply(spec())
+    assert events.one("SELECT count(*) FROM events") == 52
+
+
+def test_copy(events: Database) -> None:
+    if events.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    wanted = spec(adopt="copy", premake=1)
+    assert events.apply(wanted) == ["copy all rows into 7 children, with the table locked"]
+    assert events.counts() == {f"events_p{month}": 10 for month in (202511, 202512, 202601, 202602, 202603)}
+    assert events.apply(wanted) == []
+    assert events.one("INSERT INTO events DEFAULT VALUES RETURNING id") == 51
+
+
+def test_lists_and_hashes(events: Database) -> None:
+    if events.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    events.run("CREATE TABLE copied AS SELECT * FROM events; ALTER TABLE copied ALTER id SET NOT NULL")
+    wanted = spec(method="list", key="kind", values={"early": ["old", "older"], "late": ["seen"]}, adopt="copy")
+    events.apply(wanted)
+    assert events.counts() == {"events_early": 50}
+    assert events.one("INSERT INTO events DEFAULT VALUES RETURNING tableoid::regclass::text") == "events_late"
+    assert events.apply(wanted) == []
+    more = wanted.model_copy(update={"values": {**wanted.values, "never": ["never"]}})
+    assert events.apply(more) == ["make events_never"]
+    with pytest.raises(BadInput, match="a hash can only be made by adopt: copy"):
+        events.plan(spec(table="copied", method="hash", key="id"))
+    hashed = spec(table="copied", method="hash", key="id", modulus=4, adopt="copy")
+    events.apply(hashed)
+    assert list(events.counts("copied")) == ["copied_h0", "copied_h1", "copied_h2", "copied_h3"]
+    assert events.apply(hashed) == []
+    assert events.maintain() == []

@@ -1,0 +1,207 @@
+"""Looking after divided tables: maintenance and its failures, verify, load."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import zoneinfo
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hostwright.errors import BadInput, HostwrightError
+from hostwright.partition import catalog, load, periods, render, verify
+from tests.postgres.conftest import NOW, UTC, Database, spec
+
+SLEPT = dt.datetime(2026, 7, 20, tzinfo=UTC)
+
+
+@pytest.fixture(params=["declarative", "landing"])
+def wanted(request: pytest.FixtureRequest, events: Database) -> Any:
+    if request.param == "declarative" and events.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    return spec(strategy=request.param)
+
+
+def problems(database: Database, wanted: Any, now: dt.datetime = NOW) -> list[str]:
+    return verify.problems(database.connection, wanted, catalog.read(database.connection, wanted), now)
+
+
+def test_a_host_that_slept_catches_up_by_itself(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+    done = events.maintain(SLEPT)
+    assert [step for step in done if "made" in step] == [
+        f"public.events: made events_p2026{month:02}" for month in (7, 8, 9, 10)
+    ]
+    assert events.plan(wanted, SLEPT) == []
+    assert problems(events, wanted, SLEPT) == []
+
+
+def test_maintenance_that_fails_says_so_and_goes_on_later(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+    events.run("CREATE TABLE events_p202607 ()")
+    assert events.maintain(SLEPT) == []
+    failure = events.one("SELECT problem FROM hostwright.health")
+    assert failure == 'relation "events_p202607" already exists'
+    assert any("maintenance fails since" in problem for problem in problems(events, wanted, NOW))
+    events.run("DROP TABLE events_p202607")
+    assert events.maintain(SLEPT) == []  # A minute has not passed yet.
+    events.run("UPDATE hostwright.partitioned SET failed_at = failed_at - interval '61 s'")
+    assert len(events.maintain(SLEPT)) >= 4
+    assert events.one("SELECT problem FROM hostwright.health") is None
+
+
+def test_maintenance_waits_little_for_a_lock(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+    holder = events.connect()
+    holder.autocommit = False
+    holder.cursor().execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+    assert events.maintain(SLEPT) == []
+    holder.close()
+    assert "lock timeout" in events.one("SELECT failure FROM hostwright.partitioned")
+
+
+def test_two_at_once_are_one(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+    other = events.connect()
+    other.autocommit = False
+    with other.cursor() as cursor:
+        cursor.execute("SELECT hostwright.maintain(%s)", (SLEPT,))
+        assert cursor.fetchone() is not None
+        assert events.maintain(SLEPT) == []
+        other.commit()
+        assert events.maintain(SLEPT) != []
+    other.close()
+
+
+def test_verify_sees_gaps_keys_twice_and_a_horizon_that_ends(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+    assert problems(events, wanted) == []
+    assert problems(events, wanted, dt.datetime(2026, 6, 2, tzinfo=UTC)) == [
+        "the last child ends at 2026-07-01 00:00:00+00, with this period: run maintenance"
+    ]
+    events.run("DROP TABLE events_p202605")
+    events.run("INSERT INTO events (id, created_at) VALUES (1, '2026-04-01+00')")
+    assert problems(events, wanted) == [
+        "no child for rows from 2026-05-01 00:00:00+00 up to 2026-06-01 00:00:00+00",
+        "(id) = (1) is there more than once",
+    ]
+    events.run("DROP TABLE events CASCADE; CREATE TABLE events (id int, created_at timestamptz NOT NULL)")
+    assert problems(events, wanted) == ["it is not divided"]
+
+
+LINES = """created_at,kind,payload
+2026-03-05 12:00:00+00,one,"a ""quoted"" text, with
+two lines"
+2026-04-05T12:00:00Z,two,
+2025-12-31T23:59:59.999999-01:00,three,x
+2025-12-05,four,x
+"""
+
+
+def loaded(events: Database, wanted: Any, text: str) -> int:
+    table = catalog.read(events.connection, wanted)
+    return load.load(events.connection, wanted, table, io.StringIO(text), lambda rows: None)
+
+
+def test_load(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+    events.run("ALTER TABLE events ALTER payload DROP NOT NULL")
+    assert loaded(events, wanted, LINES) == 4
+    old = "events_pmin" if wanted.strategy == "declarative" else None
+    homes = dict(events.run("SELECT kind, tableoid::regclass::text FROM events WHERE kind NOT IN ('old')"))
+    assert homes == {
+        "one": old or "events",
+        "two": "events_p202604",
+        "three": old or "events_p202601",
+        "four": old or "events_p202512",
+    }
+    assert events.run("SELECT payload FROM events WHERE kind IN ('one', 'two') ORDER BY kind") == [
+        ('a "quoted" text, with\ntwo lines',),
+        (None,),
+    ]
+    assert problems(events, wanted) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", BadInput, "the file's columns are none"),
+        ("id,kind\n", BadInput, "created_at, by which rows find their child, is not there"),
+        ("created_at,knd\n", BadInput, "Unknown: knd"),
+        ("created_at,kind\n2026-03-01,a\nyesterday,b\n", BadInput, "line 3: no created_at in"),
+        ("created_at,kind\n2026-03-01,a\n\n", BadInput, "line 3: no created_at in"),
+        (f"created_at,kind\n2026-03-01,{'x' * 41}\n", HostwrightError, "nothing was loaded: value too long"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_changes_nothing(
+    events: Database, wanted: Any, text: str, error: type[Exception], message: str
+) -> None:
+    events.apply(wanted)
+    with pytest.raises(error, match=message):
+        loaded(events, wanted, text)
+    assert events.one("SELECT count(*) FROM events") == 50
+
+
+INTERVALS = ["hour", "day", "week", "month", "quarter", "year"]
+# In some of them a midnight did not happen, or happened twice.
+ZONES = [
+    "UTC",
+    "Europe/Vienna",
+    "America/Havana",
+    "Atlantic/Azores",
+    "America/Sao_Paulo",
+    "Asia/Beirut",
+    "Asia/Kolkata",
+]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.datetimes(dt.datetime(1971, 1, 1), dt.datetime(2037, 12, 1), timezones=st.just(UTC)),
+    st.sampled_from(INTERVALS),
+    st.sampled_from(ZONES),
+    st.integers(-30, 30),
+    st.booleans(),
+    st.text(st.characters(exclude_characters="\0.", exclude_categories=("Cs",)), min_size=1, max_size=63),
+)
+def test_the_database_and_the_plan_agree_on_every_period(
+    events: Database, moment: dt.datetime, interval: Any, zone: str, count: int, zoned: bool, name: str
+) -> None:
+    if not events.one("SELECT to_regclass('hostwright.partitioned')"):
+        events.apply(spec(strategy="landing"))
+    wanted = spec(table=name, interval=interval, timezone="UTC" if interval == "hour" else zone)
+    calendar = periods.Periods(wanted, zoned)
+    zone = wanted.timezone
+    at = moment if zoned else moment.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None)
+    expected = calendar.period(calendar.step(calendar.position(moment), count))
+    assert events.run(
+        "SELECT name, lower, upper FROM hostwright.period(ROW('public', %s, 'k', %s, NULL, %s, '', 1, 1, '', true,"
+        " NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, %s, %s, %s)",
+        name,
+        interval,
+        zone,
+        "timestamp with time zone" if zoned else "timestamp without time zone",
+        at.isoformat(" "),
+        count,
+    ) == [(expected.name, render.bound(expected.lower), render.bound(expected.upper))]
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(1, 10**6), st.integers(-5, 5))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_database_and_the_plan_agree_on_ranges_of_integers(
+    events: Database, value: int, width: int, count: int
+) -> None:
+    if not events.one("SELECT to_regclass('hostwright.partitioned')"):
+        events.apply(spec(strategy="landing"))
+    calendar = periods.Periods(spec(interval=width))
+    expected = calendar.period(calendar.step(calendar.position(value), count))
+    assert events.run(
+        "SELECT name, lower, upper FROM hostwright.period(ROW('public', 'events', 'k', 'integer', %s::bigint, '', '',"
+        " 1, 1, '', true, NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, 'bigint', %s, %s)",
+        width,
+        str(value),
+        count,
+    ) == [(expected.name, str(expected.lower), str(expected.upper))]

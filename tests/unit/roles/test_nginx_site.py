@@ -78,7 +78,8 @@ def test_tls_from_files_with_a_redirect() -> None:
     assert "    ssl_certificate /etc/ssl/certs/x.pem;\n    ssl_certificate_key /etc/ssl/private/x.key;\n" in secure
     assert "ssl_protocols TLSv1.2 TLSv1.3;" in secure
     assert "proxy_pass http://my_shop;" in secure
-    assert 'add_header Strict-Transport-Security "max-age=3600" always;' in secure
+    assert "add_header Strict-Transport-Security $my_shop_strict_transport_security always;" in secure
+    assert '"" "max-age=3600";' in site()
 
 
 def test_tls_of_our_own_on_another_port_without_a_redirect() -> None:
@@ -146,8 +147,24 @@ def test_maintenance_is_a_file() -> None:
     assert "client_max_body_size 5m;" in text
 
 
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+    "Strict-Transport-Security": "max-age=3600",
+}
+
+
 @pytest.mark.parametrize("url", ["/", "/static/", "/media/", "@unavailable"])
 def test_every_answer_has_the_headers(url: str) -> None:
     secure = blocks(site())[1]
-    for header in ("X-Content-Type-Options nosniff", "X-Frame-Options SAMEORIGIN", "Strict-Transport-Security"):
-        assert f"add_header {header}" in location(secure, url)
+    for header in HEADERS:
+        variable = header.lower().replace("-", "_")
+        assert f"add_header {header} $my_shop_{variable} always;" in location(secure, url)
+
+
+def test_a_header_that_the_application_sets_stays_alone() -> None:
+    for header, value in HEADERS.items():
+        variable = header.lower().replace("-", "_")
+        mapping = f'map $upstream_http_{variable} $my_shop_{variable} {{\n    "" "{value}";\n    default "";\n}}'
+        assert mapping in site()

@@ -27,6 +27,7 @@ GUNICORN = {
     "gunicorn_args": ["--max-requests=1000", '--x="a b"', "50%", "$HOME", "back\\slash"],
 }
 RELEASE = {"release_site": "shop", "release_contract": {"version": 1}, "release_shared": ["media", "beat"]}
+PARTITION = {"partition_site": "shop", "partition_databases": [{"name": "shop", "owner": "shop"}]}
 POSTGRESQL = {
     "_postgresql_etc": "/etc/postgresql/15/main",
     "_postgresql_host_mb": 4096,
@@ -78,6 +79,8 @@ RENDERED: dict[tuple[str, str], dict[str, Any]] = {
     ("logrotate", "logrotate.j2"): {"logrotate_paths": ["/var/log/hostwright/*/*.log"]},
     ("nginx", "site.conf.j2"): {"item": FULL_SITE},
     ("nginx", "sites.yml.j2"): {"nginx_sites": [FULL_SITE, {**SITE, "name": "other"}]},
+    ("partition", "partitions.service.j2"): PARTITION,
+    ("partition", "partitions.timer.j2"): PARTITION,
     ("postgresql", "hostwright.conf.j2"): POSTGRESQL,
     ("rabbitmq", "rabbitmq.conf.j2"): {},
     ("redis", "hostwright.conf.j2"): {"redis_password": 'a"b\\c', "redis_maxmemory": "100mb"},

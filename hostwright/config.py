@@ -8,6 +8,7 @@ Fabric by import. `inventory/example` documents it.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -517,7 +518,7 @@ def _explain(origin: str, problem: Any) -> str:
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:
     """The keys that the model at the parent of `location` knows."""
-    schema = Site.model_json_schema()
+    schema = _schema()
     node: Any = schema
     for part in location[:-1]:
         node = _deref(schema, node)
@@ -526,6 +527,11 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
         else:
             node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
     return list(_deref(schema, node).get("properties", {}))
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return Site.model_json_schema()
 
 
 def _deref(schema: Any, node: Any) -> Any:

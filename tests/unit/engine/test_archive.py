@@ -201,7 +201,7 @@ def test_what_is_no_archive(unpack: Callable[..., Path], data: bytes) -> None:
         unpack(data=data)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.data())
 def test_damage_is_refused_and_never_a_crash(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     good = packed(entry("a/b", b"x" * 2000), link("l", "a"), entry("c" * 120, b"y"))

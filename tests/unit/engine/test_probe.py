@@ -186,9 +186,8 @@ def test_check_of_a_project_that_django_complains_of(project: Project) -> None:
 @pytest.mark.parametrize(
     "manage",
     [
-        ["python3", "./manage.py"],
         ["./manage.py"],
-        ["python", "-m", "tools.manage"],
+        ["python3", "-m", "tools.manage"],
         ["python", "tools/manage.py"],
         # These know the settings from the environment.
         ["python", "-m", "django"],
@@ -212,7 +211,6 @@ def test_other_manage_commands(project: Project, manage: list[str]) -> None:
     ("text", "message"),
     [
         ("print('hello')", "the manage command python manage.py did not call Django's execute_from_command_line"),
-        ("import shop.nowhere", "ModuleNotFoundError: No module named 'shop.nowhere'"),
         ("raise SystemExit('not today')", "not today"),
     ],
 )

@@ -36,7 +36,8 @@ ROLES: dict[str, dict[str, Any]] = {
 BROKEN = {
     "users": "rm /etc/sudoers.d/hostwright-shop",
     "firewall": "nft delete table inet hostwright",
-    "journald": "mv /var/log/journal /var/log/journal.away",
+    "journald": "printf '[Journal]\\nStorage=volatile\\n' > /etc/systemd/journald.conf.d/zz.conf;"
+    " systemctl restart systemd-journald; rm -r /var/log/journal/*",
     "logrotate": "echo '/var/log/hostwright/*/*.log {}' > /etc/logrotate.d/twice",
     "postgresql": "systemctl stop postgresql",
     "redis": "systemctl stop redis-server",
@@ -50,7 +51,7 @@ BROKEN = {
 
 MENDED = {
     "firewall": "systemctl restart hostwright-firewall",
-    "journald": "mv /var/log/journal.away /var/log/journal",
+    "journald": "rm /etc/systemd/journald.conf.d/zz.conf; systemctl restart systemd-journald",
     "logrotate": "rm /etc/logrotate.d/twice",
     "virtualenv": "mv /root/ensurepip /usr/lib/python3*/",
 }

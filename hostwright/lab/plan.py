@@ -27,6 +27,10 @@ LAYOUTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "jobs1": ("worker", "beat"),
         "db1": ("db", "broker"),
     },
+    "eight": {
+        "app1": ("web", "worker", "beat", "db", "broker"),
+        **{f"app{number}": ("web", "worker") for number in range(2, 9)},
+    },
 }
 """Name -> host -> its groups."""
 

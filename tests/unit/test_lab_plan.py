@@ -83,6 +83,19 @@ def test_an_image() -> None:
                 ("db1", "198.18.5.14", ("db", "broker")),
             ],
         ),
+        (
+            "eight",
+            [
+                ("app1", "198.18.5.11", ("web", "worker", "beat", "db", "broker")),
+                ("app2", "198.18.5.12", ("web", "worker")),
+                ("app3", "198.18.5.13", ("web", "worker")),
+                ("app4", "198.18.5.14", ("web", "worker")),
+                ("app5", "198.18.5.15", ("web", "worker")),
+                ("app6", "198.18.5.16", ("web", "worker")),
+                ("app7", "198.18.5.17", ("web", "worker")),
+                ("app8", "198.18.5.18", ("web", "worker")),
+            ],
+        ),
     ],
 )
 def test_layouts(layout: str, hosts: list[tuple[str, str, tuple[str, ...]]]) -> None:
@@ -92,7 +105,7 @@ def test_layouts(layout: str, hosts: list[tuple[str, str, tuple[str, ...]]]) -> 
 def test_a_layout_that_is_none() -> None:
     with pytest.raises(BadInput) as caught:
         plan.hosts("lab", "ten", "198.18.5.0/24")
-    assert str(caught.value) == "there is no layout 'ten'\n  Layouts: one, two, four"
+    assert str(caught.value) == "there is no layout 'ten'\n  Layouts: one, two, four, eight"
 
 
 @pytest.mark.parametrize(

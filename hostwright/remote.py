@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fabric
 import paramiko
@@ -21,6 +20,10 @@ CONNECT_TIMEOUT = 10
 
 PROTOCOL = 1
 """What is spoken with the engine; one that speaks another refuses."""
+
+
+LINE_LIMIT = 1 << 20
+"""Bytes of a line that an engine may say."""
 
 
 class Unreachable(HostwrightError):
@@ -141,12 +144,12 @@ class Remote:
             raise Unreachable(f"{self.name}: the connection broke: {error or type(error).__name__}") from None
         return opened
 
-    def upload(self, data: bytes, name: str) -> None:
-        """Put `data` where the engine looks for uploads."""
+    def upload(self, source: IO[bytes], name: str) -> None:
+        """Put what `source` holds where the engine looks for uploads."""
         if self._connection is None:
             self.connect()
         try:
-            self._connection.sftp().putfo(io.BytesIO(data), f"/srv/{self.site}/incoming/{name}")
+            self._connection.sftp().putfo(source, f"/srv/{self.site}/incoming/{name}")
         except FileNotFoundError:
             raise BadInput(f"{self.name}: the host is not set up for {self.site}", PROVISION) from None
         except (OSError, paramiko.SSHException, EOFError) as error:
@@ -211,21 +214,27 @@ class Call:
             if not data:
                 return None
             self._pending += data
+            if len(self._pending) > LINE_LIMIT and b"\n" not in self._pending:
+                raise HostwrightError(f"{self.remote.name}: the engine says too much in one line", PROVISION)
         line, self._pending = self._pending.split(b"\n", 1)
-        try:
-            event: dict[str, Any] = json.loads(line)
-        except ValueError:
-            raise HostwrightError(f"{self.remote.name}: the engine said {line[:200]!r}", PROVISION) from None
-        if event.get("event") == "error":
-            raise failure(self.remote.name, event)
-        return event
+        return parse_event(self.remote.name, line)
+
+    def refusal(self, said: bytes) -> HostwrightError:
+        """Why a command was not run, by what the engine said instead of its output."""
+        for line in said.splitlines():
+            if line.startswith(b'{"'):
+                try:
+                    parse_event(self.remote.name, line)
+                except HostwrightError as error:
+                    return error
+        return self.failure()
 
     def failure(self) -> HostwrightError:
         """Why the call ended without an answer."""
         said = b""
         while self.channel.recv_stderr_ready():
             said += self.channel.recv_stderr(65536)
-        text = said.decode(errors="replace").strip()
+        text = printable(said.decode(errors="replace").strip())
         if self.channel.exit_status_ready() and self.channel.recv_exit_status() == -1 and not text:
             return Unreachable(f"{self.remote.name}: the connection was lost")
         if re.search(r"sudo|password|not found|No such file", text):
@@ -235,10 +244,45 @@ class Call:
         return Unreachable(f"{self.remote.name}: the connection was lost")
 
 
+def parse_event(host: str, line: bytes) -> dict[str, Any]:
+    """The event in a line that the engine of `host` said, its texts printable. Raises what an error event says."""
+    try:
+        event = _printable(json.loads(line))
+    except (ValueError, RecursionError):
+        event = None
+    if (
+        not isinstance(event, dict)
+        or not isinstance(event.get("event"), str)
+        or not isinstance(event.get("seq", 0), int)
+        or not isinstance(event.get("error", {}), dict)
+    ):
+        raise HostwrightError(f"{host}: the engine said {line[:200]!r}", PROVISION)
+    if event["event"] == "error":
+        raise failure(host, event)
+    return event
+
+
+def printable(text: str) -> str:
+    """`text` without what would move a terminal's cursor, or change the direction of writing."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    return value
+
+
 def failure(host: str, error: Mapping[str, Any]) -> HostwrightError:
     """The exception for an engine's error."""
-    step = f"{error['step']}: " if error.get("step") and not str(error["message"]).startswith(error["step"]) else ""
-    lines = [f"{host}: {step}{error['message']}", *(f"    {line}" for line in error.get("tail", ()))]
+    message, named = str(error.get("message", "it failed, and did not say why")), str(error.get("step") or "")
+    step = f"{named}: " if named and not message.startswith(named) else ""
+    tail = error.get("tail")
+    lines = [f"{host}: {step}{message}", *(f"    {line}" for line in (tail if isinstance(tail, list) else ()))]
     if error.get("log"):
         lines.append(f"    (the whole output: {host}:{error['log']})")
     kind = {"busy": Busy, "bad_input": BadInput}.get(str(error.get("kind")), HostwrightError)

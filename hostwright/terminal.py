@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import sys
@@ -12,11 +13,10 @@ import tty
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hostwright.errors import HostwrightError
-from hostwright.remote import Remote
+from hostwright.remote import LINE_LIMIT, Call, Remote
 
-READY = b"\x1e\r\n"
-"""What the engine prints before the command's own output, on a terminal: all before it is the request's echo."""
+READY = re.compile(rb"\x1e\r?\n")
+"""What the engine prints before the command's own output; before it, a terminal echoes the request."""
 
 
 @contextlib.contextmanager
@@ -35,13 +35,7 @@ def attach(remote: Remote, request: Mapping[str, Any]) -> int:
         return copy(remote, request, sys.stdin.buffer, sys.stdout.buffer)
     columns, rows = shutil.get_terminal_size()
     call = remote.call({**request, "tty": True}, (os.environ.get("TERM", "xterm"), columns, rows))
-    seen = b""
-    while READY not in seen:
-        data = call.channel.recv(4096)
-        if not data:
-            raise HostwrightError(f"{remote.name}: {seen.decode(errors='replace').strip()[-500:]}")
-        seen += data
-    os.write(1, seen.split(READY, 1)[1])
+    os.write(1, _started(call))
     both: list[Any] = [0, call.channel]
     with _raw():
         while True:
@@ -56,6 +50,17 @@ def attach(remote: Remote, request: Mapping[str, Any]) -> int:
     return call.channel.recv_exit_status()
 
 
+def _started(call: Call) -> bytes:
+    """What came after the sign that the command runs. Raises what the engine says instead of it."""
+    seen = b""
+    while not (found := READY.search(seen)):
+        data = call.channel.recv(4096)
+        if not data or len(seen) > LINE_LIMIT:
+            raise call.refusal(seen)
+        seen += data
+    return seen[found.end() :]
+
+
 def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -> int:
     """Run the engine's `request` with `source` as its input (None: no input) and `target` for its output."""
     import threading
@@ -68,10 +73,14 @@ def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -
                 call.channel.sendall(block)
             call.channel.shutdown_write()
 
+    data = _started(call)
     threading.Thread(target=feed, daemon=True).start()
-    while data := call.channel.recv(65536):
+    while True:
         target.write(data)
         target.flush()
+        data = call.channel.recv(65536)
+        if not data:
+            break
     status = call.channel.recv_exit_status()
     complaint = bytearray()
     while block := call.channel.recv_stderr(65536):

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from hostwright.config import Site
 from hostwright.console import Reporter
 from hostwright.errors import Busy, HostwrightError
 from hostwright.release.source import Artifact
-from hostwright.remote import Call, Remote, Unreachable, failure
+from hostwright.remote import LINE_LIMIT, PROVISION, Call, Remote, Unreachable, failure
 
 RECONNECT = 20.0
 """Seconds in which a lost connection may come back before its host counts as lost."""
 
 PING = 5.0
 """Seconds between signs of life; an engine gives up on its controller after 25."""
+
+
+FACTS: Mapping[str, Mapping[str, type]] = {
+    "prepare": {"venv": str, "venv_ready": bool, "release": str},
+    "build": {"plan": list, "reversible": bool},
+    "migrate": {"applied": list},
+    "unmigrate": {"undone": list},
+    "finish": {"stopping": list},
+}
+"""Command -> what its answer must hold."""
 
 
 class Failures(HostwrightError):
@@ -42,8 +56,12 @@ class HostTransaction:
         self.reporter = reporter
         self.seq = 0
         self.begun = False
+        self.confirmed = False
         self.over = False
         self._call: Call | None = None
+        self._number = 0
+        self._unanswered: dict[int, dict[str, Any]] = {}
+        self._sending = threading.Lock()
         self._one_command = threading.Lock()
 
     @property
@@ -55,7 +73,7 @@ class HostTransaction:
         self._call = self.remote.call({"verb": "begin", "op": self.op, **request})
         event = self._next()
         if event["event"] == "end":
-            raise failure(self.name, event["error"])
+            raise failure(self.name, event.get("error", {}))
         self.begun = True
 
     def do(self, command: str, **fields: Any) -> dict[str, Any]:
@@ -64,37 +82,58 @@ class HostTransaction:
             raise Unreachable(f"{self.name}: there is no transaction")
         if command == "abort":
             # At once, past a command that is under way: the engine ends that one first.
-            self._call.send({"do": command})
+            number = self._send(command, fields)
+            with self._one_command:
+                return self._await_done(command, number)
         with self._one_command:
-            if command != "abort":
-                self._call.send({"do": command, **fields})
-            return self._await_done(command)
+            return self._await_done(command, self._send(command, fields))
 
-    def _await_done(self, command: str) -> dict[str, Any]:
+    def finish(self) -> dict[str, Any]:
+        """The last command, and the end of the transaction."""
+        facts = self.do("finish")
+        while not self.over:
+            self.over = self._next()["event"] == "end"
+        return facts
+
+    def _send(self, command: str, fields: Mapping[str, Any]) -> int:
+        with self._sending:
+            self._number += 1
+            self._unanswered[self._number] = {"do": command, "n": self._number, **fields}
+            with contextlib.suppress(Unreachable):  # Whoever reads connects again, and sends it again.
+                if self._call is not None:
+                    self._call.send(self._unanswered[self._number])
+            return self._number
+
+    def _await_done(self, command: str, number: int) -> dict[str, Any]:
         while True:
             event = self._next()
             if event["event"] == "done":
-                if command == "abort" and event["do"] != "abort":
-                    continue  # What was under way ended first.
-                if not event["ok"]:
-                    raise failure(self.name, event["error"])
-                if event["do"] == command:
-                    return event
-                raise HostwrightError(
-                    f"{self.name}: the engine did {event['do']} by itself: nobody told it to go on in time"
-                )
+                self._unanswered.pop(event.get("n") or 0, None)
+                if event.get("do") != command or event.get("n") not in (number, None):
+                    if command == "abort":
+                        continue  # What was under way ended first.
+                    raise HostwrightError(
+                        f"{self.name}: the engine did {event.get('do')} by itself: nobody told it to go on in time"
+                    )
+                if event.get("ok") is not True:
+                    raise failure(self.name, event.get("error", {}))
+                return self._checked(event)
             if event["event"] == "end":
                 self.over = True
-                if command == "abort" and event["result"] == "aborted":
+                if command == "abort" and event.get("result") == "aborted":
                     return event
-                raise HostwrightError(f"{self.name}: the transaction has ended ({event['result']})")
+                raise HostwrightError(f"{self.name}: the transaction has ended ({event.get('result')})")
+
+    def _checked(self, event: dict[str, Any]) -> dict[str, Any]:
+        for key, kind in FACTS.get(event["do"], {}).items():
+            if not isinstance(event.get(key), kind):
+                raise HostwrightError(f"{self.name}: the engine's answer to {event['do']} has no {key}", PROVISION)
+        return event
 
     def ping(self) -> None:
         if self._call is not None and not self.over:
-            try:
+            with contextlib.suppress(Unreachable):  # The thread that reads takes the connection up again.
                 self._call.send({"do": "ping"})
-            except Unreachable:
-                return  # The thread that reads takes the connection up again.
 
     def close(self) -> None:
         if self._call is not None:
@@ -108,7 +147,9 @@ class HostTransaction:
                 raise Unreachable(f"{self.name}: there is no transaction")
             event = self._call.event()
             if event is not None:
-                if event.get("seq", 0) > self.seq:
+                if event["event"] == "attached":
+                    self._send_again(event.get("got", 0))
+                elif event.get("seq", 0) > self.seq:
                     self.seq = event["seq"]
                     self._report(event)
                     return event
@@ -118,7 +159,16 @@ class HostTransaction:
                 raise problem
             self._attach(deadline)
 
+    def _send_again(self, got: int) -> None:
+        """Of the commands without an answer, those that the engine has not got: their connection was lost with them."""
+        with self._sending:
+            for number in sorted(self._unanswered):
+                if number > got and self._call is not None:
+                    self._call.send(self._unanswered[number])
+
     def _report(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "end":
+            return  # Of this host; the run has an end of its own.
         fields = {key: value for key, value in event.items() if key not in ("event", "error")}
         self.reporter.event(str(event["event"]), **fields)
 
@@ -193,8 +243,12 @@ def run(
     artifact: Artifact | None = None,
     migrations: bool = False,
     lock_wait: float = 0,
+    migrate: bool = True,
 ) -> None:
-    """A whole deploy, rollback or restart. Raises HostwrightError where it failed, after it was undone."""
+    """A whole deploy, rollback or restart. Raises HostwrightError where it failed, after it was undone.
+
+    `migrations`: a rollback undoes them. `migrate`: a deploy applies them, with their hooks.
+    """
     reporter = fleet.reporter
     with fleet.alive():
         try:
@@ -210,7 +264,7 @@ def run(
             _wheels(fleet, prepared)
             built = fleet.each(lambda host: host.do("build"))
             reporter.event("state", state="checked")
-            if artifact:
+            if artifact and migrate:
                 _migrate(fleet, site, built[fleet.leader.name])
             fleet.each(lambda host: host.do("standby"))
             reporter.event("state", state="standby healthy")
@@ -219,18 +273,23 @@ def run(
                 reporter.event("state", state="migrations undone", detail=_named(undone))
             fleet.each(lambda host: host.do("flip"))
             reporter.event("state", state="flipped")
-            fleet.each(lambda host: host.do("confirm"))
+            fleet.each(_confirm)
             reporter.event("state", state="confirmed")
         except BaseException as error:
             _undo(fleet, artifact)
             if isinstance(error, Failures) and any(isinstance(e, Busy) for e in error.errors.values()):
                 raise next(e for e in error.errors.values() if isinstance(e, Busy)) from None
             raise
-        finished = fleet.each(lambda host: host.do("finish"))
+        finished = fleet.each(lambda host: host.finish())
         stopping = [unit for facts in finished.values() for unit in facts["stopping"]]
         reporter.event(
             "state", state="workers replaced", detail=", ".join(stopping) and f"still ending: {', '.join(stopping)}"
         )
+
+
+def _confirm(host: HostTransaction) -> None:
+    host.do("confirm")
+    host.confirmed = True
 
 
 def _begin(fleet: Fleet, request: Mapping[str, Any], artifact: Artifact | None, lock_wait: float) -> None:
@@ -239,7 +298,7 @@ def _begin(fleet: Fleet, request: Mapping[str, Any], artifact: Artifact | None, 
     def upload(host: HostTransaction) -> None:
         host.remote.connect()
         if artifact:
-            host.remote.upload(artifact.data, artifact.name)
+            host.remote.upload(io.BytesIO(artifact.data), artifact.name)
 
     fleet.each(upload)
     deadline = time.monotonic() + lock_wait
@@ -266,25 +325,30 @@ def _wheels(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]]) -> None:
     for key, (maker, *others) in missing.items():
         if not others:
             continue
-        wheels = _fetch(maker.remote, key)
-        digest = hashlib.sha256(wheels).hexdigest()
+        with tempfile.NamedTemporaryFile(prefix="hostwright-") as wheels:
+            digest = _fetch(maker.remote, key, wheels)
 
-        def give(host: HostTransaction, data: bytes = wheels, name: str = f"{key}.tar", sha256: str = digest) -> None:
-            host.remote.upload(data, name)
-            host.do("wheels", artifact=name, sha256=sha256)
+            def give(host: HostTransaction, file: str = wheels.name, key: str = key, sha256: str = digest) -> None:
+                with Path(file).open("rb") as source:
+                    host.remote.upload(source, f"{key}.tar")
+                host.do("wheels", artifact=f"{key}.tar", sha256=sha256)
 
-        fleet.each(give, others)
+            fleet.each(give, others)
     fleet.reporter.event("state", state="built")
 
 
-def _fetch(remote: Remote, key: str) -> bytes:
+def _fetch(remote: Remote, key: str, target: IO[bytes]) -> str:
+    """Write the wheelhouse `key` of a host to `target`; returns its sha256."""
     call = remote.call({"verb": "wheelhouse", "key": key})
-    data = bytearray()
+    digest = hashlib.sha256()
     while block := call.channel.recv(1 << 18):
-        data += block
+        digest.update(block)
+        target.write(block)
     if call.channel.recv_exit_status():
-        raise HostwrightError(f"{remote.name}: the wheelhouse can't be fetched: {bytes(data[:300])!r}")
-    return bytes(data)
+        target.seek(0)
+        raise call.refusal(target.read(LINE_LIMIT))
+    target.flush()
+    return digest.hexdigest()
 
 
 def _migrate(fleet: Fleet, site: Site, facts: Mapping[str, Any]) -> None:
@@ -311,17 +375,19 @@ def _undo(fleet: Fleet, artifact: Artifact | None) -> None:
     """Tell every host to take its part back; what can't be told now, its engine does by itself."""
 
     def abort(host: HostTransaction) -> None:
-        if host.begun and not host.over:
+        if host.begun and not host.over and not host.confirmed:
             host.do("abort")
         elif artifact and not host.begun:
             host.remote.withdraw(artifact.name)
 
+    note = fleet.reporter.event
     try:
         fleet.each(abort)
     except HostwrightError as error:
-        fleet.reporter.event(
-            "note", host="", detail=f"could not be undone at once, the hosts do it alone: {error.message}"
-        )
-    else:
-        if any(host.begun for host in fleet.hosts):
-            fleet.reporter.event("state", state="undone", detail="the old release serves")
+        note("note", host="", detail=f"could not be undone at once, the hosts do it alone: {error.message}")
+    confirmed = [host.name for host in fleet.hosts if host.confirmed]
+    if confirmed:
+        detail = f"{', '.join(confirmed)} keep the new release, the others go back; fab deploy or fab rollback ends it"
+        note("state", state="two releases", detail=detail)
+    elif any(host.begun for host in fleet.hosts):
+        note("state", state="undone", detail="the old release serves")

@@ -47,7 +47,8 @@ def _transact(
     try:
         for number, some in enumerate(plan.batches(hosts, batch)):
             fleet = drive.Fleet(_fleet.remotes(found, some), f"{op}-{number}", reporter)
-            drive.run(fleet, found.site, request, artifact, migrations and number == 0, lock_wait)
+            first = number == 0
+            drive.run(fleet, found.site, request, artifact, migrations and first, lock_wait, migrate=first)
     except (HostwrightError, KeyboardInterrupt) as error:
         reporter.event("end", result="failed", detail=str(error).split("\n")[0], error=str(error), log=str(log))
         if not json:
@@ -136,21 +137,30 @@ def rollback(
     applied = [f"{app}.{name}" for row in newer for app, name in row["applied"] or []]
     question = f"Roll {found.site.name} back to {target} on {', '.join(hosts)}?"
     if migrations:
-        question += f" Migrations to undo: {', '.join(applied) or 'none'}."
+        question += f" Migrations that it does not have are undone: {', '.join(applied) or 'none that are known of'}."
     elif applied:
         note = f"these migrations stay applied: {', '.join(applied)} (--migrations undoes them)"
         print(f"note: {note}", file=sys.stderr)
     console.confirm(question, yes or json)
     request = {"kind": "rollback", "release": target, "owner": _fleet.owner()}
-    _transact(found, hosts, request, json, migrations=migrations and bool(applied), lock_wait=lock_wait)
+    _transact(found, hosts, request, json, migrations=migrations, lock_wait=lock_wait)
 
 
 def _target(listed: list[dict[str, Any]], release: str) -> tuple[str, list[dict[str, Any]]]:
-    """The release to go back to, and those that are newer than it, newest first."""
+    """The release to go back to, and those that are newer than it, newest first.
+
+    Without a name it is the newest good one that is older than the current: going back twice goes back two.
+    """
     current = next((row for row in listed if row["current"]), None)
     if current is None:
         raise BadInput("nothing is deployed yet", "Use: fab deploy")
-    row = next((row for row in listed if (row["release"] == release if release else row["previous"])), None)
+
+    def wanted(row: dict[str, Any]) -> bool:
+        if release:
+            return bool(row["release"] == release)
+        return bool(row["status"] == "good" and row["created"] < current["created"])
+
+    row = next(filter(wanted, listed), None)
     if row is None:
         raise BadInput(
             f"there is no release {release}" if release else "there is no earlier release to go back to",
@@ -221,6 +231,8 @@ def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> 
             rows.append((host, service, release, slot, unit["state"], console.since(unit["since"])))
             if unit["state"] not in ("active", "activating", "deactivating"):
                 problems.append(f"{host}: {unit['unit']} is {unit['state']}")
+        if answer["transaction"] and not answer["lock"]:
+            problems.append(f"{host}: a deploy was interrupted; the next one ends it first")
         if answer["lock"]:
             lock = answer["lock"]
             rows.append(
@@ -248,6 +260,8 @@ def logs(
     import re
     import threading
 
+    from hostwright import remote
+
     found, hosts = _fleet.read(inventory, limit)
     if not re.fullmatch(r"[a-z0-9*-]+", process):
         raise BadInput(f"--process: {process!r} is no name of a service", "fab status lists them.")
@@ -257,14 +271,14 @@ def logs(
     command += (f" -u '{engine}'" if process == "*" else "") + (" -f" if follow else "")
     prefix = len(hosts) > 1
 
-    def show(remote: Any) -> None:
-        channel = remote.channel(command)
+    def show(host: Any) -> None:
+        channel = host.channel(command)
         pending = b""
         while block := channel.recv(65536):
             *whole, pending = (pending + block).split(b"\n")
             for line in whole:
-                text = line.decode(errors="replace")
-                print(f"{remote.name:<12} {text}" if prefix else text, flush=True)
+                text = remote.printable(line.decode(errors="replace"))
+                print(f"{host.name:<12} {text}" if prefix else text, flush=True)
 
     threads = [threading.Thread(target=show, args=(r,), daemon=True) for r in _fleet.remotes(found, hosts)]
     for thread in threads:

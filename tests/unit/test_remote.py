@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -346,7 +347,7 @@ def connected(files: Files) -> remote.Remote:
 
 def test_an_upload_and_its_withdrawal() -> None:
     files = Files()
-    connected(files).upload(b"data", "r1.tar.gz")
+    connected(files).upload(io.BytesIO(b"data"), "r1.tar.gz")
     assert files.there == {"/srv/shop/incoming/r1.tar.gz": b"data"}
     connected(files).withdraw("r1.tar.gz")
     assert files.there == {}
@@ -364,5 +365,5 @@ def test_an_upload_and_its_withdrawal() -> None:
 )
 def test_an_upload_that_fails(error: BaseException, kind: type, message: str) -> None:
     with pytest.raises(HostwrightError) as caught:
-        connected(Files(error)).upload(b"", "x")
+        connected(Files(error)).upload(io.BytesIO(b""), "x")
     assert (type(caught.value), caught.value.message) == (kind, message)

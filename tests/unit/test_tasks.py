@@ -68,19 +68,22 @@ def test_common_options_are_described() -> None:
 
 
 def release(name: str, created: float, **more: Any) -> dict[str, Any]:
-    return {"release": name, "created": created, "current": False, "previous": False, "applied": [], **more}
+    row = {"release": name, "created": created, "current": False, "previous": False, "applied": [], "status": "good"}
+    return {**row, **more}
 
 
 LISTED = [
+    release("r4", 4, previous=True),
     release("r3", 3, current=True, applied=[["a", "3"]]),
-    release("r2", 2, previous=True),
+    release("r2b", 2.5, status="built"),
+    release("r2", 2),
     release("r1", 1, applied=[["a", "1"]]),
 ]
 
 
 @pytest.mark.parametrize(
     ("wanted", "target", "newer"),
-    [("", "r2", ["r3"]), ("r1", "r1", ["r3", "r2"]), ("r3", "r3", [])],
+    [("", "r2", ["r4", "r3", "r2b"]), ("r1", "r1", ["r4", "r3", "r2b", "r2"]), ("r3", "r3", ["r4"])],
 )
 def test_what_a_rollback_goes_back_to(wanted: str, target: str, newer: list[str]) -> None:
     found, rows = site._target(LISTED, wanted)

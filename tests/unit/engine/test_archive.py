@@ -270,25 +270,3 @@ def test_an_upload_that_is_a_pipe_or_a_directory(tmp_path: Path) -> None:
     (tmp_path / "upload").mkdir()
     with pytest.raises(BadRequest, match="is no regular file"):
         taken(tmp_path, "0" * 64)
-
-
-def test_everything_becomes_roots(tmp_path: Path) -> None:
-    top = tmp_path / "release"
-    (top / "sub").mkdir(parents=True)
-    (top / "sub" / "su").write_text("")
-    (top / "sub" / "su").chmod(0o6777)
-    (top / "sub").chmod(0o7777)
-    outside = tmp_path / "outside"
-    outside.write_text("")
-    outside.chmod(0o666)
-    (top / "link").symlink_to(outside)
-    for path in (top, top / "sub", top / "sub" / "su", top / "link", outside):
-        os.chown(path, BUILDER, BUILDER, follow_symlinks=False)
-    archive.give_to_root(str(top))
-    assert {name: mode for name, (mode, _) in tree(top).items()} == {
-        "link": "lrwxrwxrwx",
-        "sub": "drwxr-xr-x",
-        "sub/su": "-rwxr-xr-x",
-    }
-    assert {path.lstat().st_uid for path in (top, *top.rglob("*"))} == {0}
-    assert (outside.stat().st_uid, stat.S_IMODE(outside.stat().st_mode)) == (BUILDER, 0o666)

@@ -177,7 +177,7 @@ def test_the_environment_of_a_release() -> None:
     paths = Paths("shop")
     assert commands.environment(AGREED, paths, "r1", "/venv", {"STATIC_ROOT": "/x"}) == {
         "PATH": "/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/var/cache/hostwright/shop",
+        "HOME": "/srv/shop",
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "VIRTUAL_ENV": "/venv",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hostwright_engine import storage
+from hostwright_engine.errors import Failed
 
 
 def mode(path: Path) -> int:
@@ -86,7 +87,7 @@ def test_links(tmp_path: Path) -> None:
 def test_state_is_on_disk_at_once(tmp_path: Path) -> None:
     path = str(tmp_path / "state.json")
     state = storage.State(path)
-    assert state.data == {"current": None, "previous": None, "releases": {}, "transaction": None}
+    assert state.data == {"current": None, "previous": None, "releases": {}, "processes": [], "transaction": None}
     state.save(previous="r0")
     state.release("r1", status="built", venv="v")
     state.release("r1", status="good")
@@ -96,6 +97,7 @@ def test_state_is_on_disk_at_once(tmp_path: Path) -> None:
         "current": None,
         "previous": "r0",
         "releases": {"r1": {"status": "good", "venv": "v"}},
+        "processes": [],
         "transaction": {"op": "o", "phase": "built"},
     }
     assert storage.State(path).data == expected == json.loads(Path(path).read_text())
@@ -103,7 +105,7 @@ def test_state_is_on_disk_at_once(tmp_path: Path) -> None:
 
 def test_a_state_that_is_no_json_is_an_error_and_not_an_empty_state(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{")
-    with pytest.raises(ValueError, match="Expecting"):
+    with pytest.raises(Failed, match=r"state.json is damaged: Expecting"):
         storage.State(str(tmp_path / "state.json"))
 
 

@@ -242,7 +242,8 @@ def test_the_virtualenv_gets_the_wheels_and_nothing_else(tmp_path: Path, monkeyp
     monkeypatch.setattr(venvs.commands, "run", lambda step, argv, *_: calls.append(argv))
     monkeypatch.setattr(builder, "_finish", lambda directory: calls.append(["finish", directory]))
     builder.install()
-    pip = [f"{builder.venv}/bin/python", "-m", "pip", "--disable-pip-version-check", "install", "--no-index"]
+    options = ["--isolated", "--no-cache-dir", "--disable-pip-version-check"]
+    pip = [f"{builder.venv}/bin/python", "-m", "pip", *options, "install", "--no-index"]
     house = builder.wheelhouse
     assert calls == [
         [*pip, "--find-links", house, "pip==20.3.4"],

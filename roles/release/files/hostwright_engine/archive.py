@@ -4,11 +4,14 @@ import gzip
 import hashlib
 import os
 import posixpath
+import shutil
 import stat
 import tarfile
 import zlib
 
+from . import commands
 from .errors import BadRequest, Failed
+from .ownership import DEPTH_LIMIT
 
 ENTRIES_LIMIT = 200000
 BYTES_LIMIT = 4 * 1024 ** 3
@@ -19,21 +22,33 @@ BLOCK = 1 << 20
 
 
 def take_in(source, target, sha256):
-    """Copy the uploaded file `source` to `target`, which only root can reach, and check its sha256."""
+    """Copy the uploaded file `source` to `target`, which only root can reach, and check its sha256.
+
+    No more is copied than it is long now, and only what leaves room on the disk.
+    """
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise BadRequest("the upload {} can't be read: {}".format(os.path.basename(source), error.strerror)) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
         os.close(descriptor)
         raise BadRequest("the upload {} is no regular file".format(os.path.basename(source)))
     with os.fdopen(descriptor, "rb") as reader:
+        left = about.st_size
+        if left > shutil.disk_usage(os.path.dirname(target)).free:
+            raise Failed("the upload of {} MiB does not fit on the disk".format(left >> 20), "Free some space, then deploy again")
         digest = hashlib.sha256()
         with open(target, "wb") as writer:
             os.fchmod(writer.fileno(), 0o600)
-            for block in iter(lambda: reader.read(BLOCK), b""):
+            while left:
+                block = reader.read(min(left, BLOCK))
+                if not block:
+                    break
+                commands.refuse_if_cancelled("unpack")
                 digest.update(block)
                 writer.write(block)
+                left -= len(block)
     if digest.hexdigest() != sha256:
         raise BadRequest("the upload {} is not what was sent: its sha256 differs".format(os.path.basename(source)))
 
@@ -46,21 +61,24 @@ def unpack(archive, target, uid, gid):
     """
     seen = set()
     links = []
-    total = 0
+    entries = total = 0
     os.mkdir(target, 0o755)
     os.chown(target, uid, gid)
     try:
         with open(archive, "rb") as packed, tarfile.open(fileobj=_Stream(packed), mode="r:") as tar:
             for member in tar:
+                commands.refuse_if_cancelled("unpack")
                 path = _inside(member.name)
+                # A file makes the directories above it too.
+                entries += 1 + path.count("/")
+                total += max(member.size, 0)
+                if entries > ENTRIES_LIMIT or total > BYTES_LIMIT:
+                    raise BadRequest("the archive unpacks to more than {} files or {} bytes".format(ENTRIES_LIMIT, BYTES_LIMIT))
                 if path == ".":
                     continue
                 if path in seen:
                     raise BadRequest("the archive has {!r} twice".format(member.name))
                 seen.add(path)
-                total += max(member.size, 0)
-                if len(seen) > ENTRIES_LIMIT or total > BYTES_LIMIT:
-                    raise BadRequest("the archive unpacks to more than {} files or {} bytes".format(ENTRIES_LIMIT, BYTES_LIMIT))
                 _extract(tar, member, path, target, uid, gid)
                 if member.issym():
                     links.append((path, member.linkname))
@@ -94,7 +112,10 @@ class _Stream:
 def _inside(name):
     if not name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
         raise BadRequest("the archive has an entry outside of it: {!r}".format(name))
-    return posixpath.normpath(name)
+    path = posixpath.normpath(name)
+    if path.count("/") >= DEPTH_LIMIT:
+        raise BadRequest("the archive has more than {} directories in each other".format(DEPTH_LIMIT))
+    return path
 
 
 def _extract(tar, member, path, target, uid, gid):
@@ -159,16 +180,3 @@ def _real_parent(target, path, uid, gid):
             if not stat.S_ISDIR(os.lstat(current).st_mode):
                 raise BadRequest("the archive puts a file below {!r}, which is no directory".format(part)) from None
     return current
-
-
-def give_to_root(top):
-    """Make everything below `top` root's: no longer writable by others, no set-id bits."""
-    for directory, names, files in os.walk(top):
-        for name in files + names:
-            path = os.path.join(directory, name)
-            mode = os.lstat(path).st_mode
-            os.chown(path, 0, 0, follow_symlinks=False)
-            if not stat.S_ISLNK(mode):
-                os.chmod(path, stat.S_IMODE(mode) & 0o755)
-    os.chown(top, 0, 0)
-    os.chmod(top, 0o755)

@@ -14,6 +14,12 @@ from .errors import Failed
 TAIL = 15
 """Lines of output that an error carries."""
 
+OUTPUT_LIMIT = 1 << 20
+"""Bytes of a command's output that are read again, its last ones."""
+
+LINE_LIMIT = 1000
+"""Characters of such a line."""
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -21,10 +27,16 @@ cancelled = threading.Event()
 """Set when the controller aborts: the command under way is ended at once."""
 
 
-class Running:
-    """A command under way; its output goes to `log`."""
+def refuse_if_cancelled(step):
+    """Raise Failed where the controller has aborted."""
+    if cancelled.is_set():
+        raise Failed("{} was cancelled".format(step), step=step)
 
-    def __init__(self, step, argv, user, cwd, env, log, timeout, stdin=None):
+
+class Running:
+    """A command under way; its output goes to `log`, or to the open file `stdout`, and its complaints to `log`."""
+
+    def __init__(self, step, argv, user, cwd, env, log, timeout, stdin=None, stdout=None):
         self.step = step
         self.argv = argv
         self.log = log
@@ -43,8 +55,8 @@ class Running:
                 cwd=cwd,
                 env=env,
                 stdin=given,
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                stdout=out if stdout is None else stdout,
+                stderr=out,
                 start_new_session=True,
                 preexec_fn=become(user),
             )
@@ -54,8 +66,11 @@ class Running:
             given.close()
             os.close(out)
 
-    def wait(self):
-        """Wait for the end; raises Failed with the last lines. Whatever it left running in its process group is killed."""
+    def wait(self, check=True):
+        """Wait for the end; raises Failed with the last lines, at a status other than 0 only with `check`.
+
+        Whatever it left running in its process group is killed.
+        """
         while self.process.poll() is None:
             if cancelled.is_set():
                 self.kill()
@@ -65,7 +80,7 @@ class Running:
                 self._fail("did not end within {} s".format(self.timeout))
             time.sleep(0.01)
         self.kill()
-        if self.process.returncode:
+        if check and self.process.returncode:
             self._fail("failed with status {}".format(self.process.returncode))
 
     def kill(self):
@@ -77,12 +92,13 @@ class Running:
         self.process.wait()
 
     def output(self):
-        """All that it printed, as text."""
+        """What it printed, as text; of much, the end."""
         with open(self.log, "rb") as source:
-            return source.read().decode("utf-8", "replace")
+            source.seek(max(0, os.fstat(source.fileno()).st_size - OUTPUT_LIMIT))
+            return source.read(OUTPUT_LIMIT).decode("utf-8", "replace")
 
     def _fail(self, what):
-        tail = self.output().rstrip().splitlines()[-TAIL:]
+        tail = [line[:LINE_LIMIT] for line in self.output().rstrip().splitlines()[-TAIL:]]
         raise Failed("{} {}".format(self.step, what), step=self.step, log=self.log, tail=tail)
 
 
@@ -115,7 +131,7 @@ def environment(agreed, paths, release, venv, extra=None):
     return dict(
         {
             "PATH": "{}/bin:{}".format(venv, PATH),
-            "HOME": paths.cache,
+            "HOME": paths.srv,
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
             "VIRTUAL_ENV": venv,

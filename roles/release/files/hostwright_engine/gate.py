@@ -17,6 +17,12 @@ from .paths import release_name, venv_key
 REQUEST_LIMIT = 1 << 20
 """Bytes of a request's line."""
 
+RECOVERY = 120
+"""Seconds for an interrupted transaction to be ended."""
+
+STARTED = "\x1e\n"
+"""Said before the output of a command; what comes instead is an error event."""
+
 
 def say(event):
     """Print one event."""
@@ -68,9 +74,10 @@ def status(agreed, paths, request):
     site = agreed["site"]
     names = []
     current = state["current"]
-    for name, active in zip(units.instances(paths), units.states([n + ".service" for n in units.instances(paths)])):
-        # An instance of another release that has ended its work is of no interest.
-        if active not in ("inactive", "failed") or (current and current["release"] in name) or "-web@" in name:
+    known = [name for name in units.instances(paths) if "-timer-" not in name]
+    for name, active in zip(known, units.states([name + ".service" for name in known])):
+        # An instance that nobody expects any more, and that has ended its work, is of no interest.
+        if active not in ("inactive", "failed") or name in state["processes"] or "-web@" in name:
             names.append(name + ".service")
     record = state["releases"].get(current["release"], {}) if current else {}
     say(
@@ -83,7 +90,7 @@ def status(agreed, paths, request):
             "previous": state["previous"],
             "transaction": state["transaction"],
             "lock": lock.holder(paths.lock),
-            "units": units.show([name for name in names if "-timer-" not in name]),
+            "units": units.show(names),
             "maintenance": os.path.exists(paths.maintenance),
             "applied": record.get("applied", []),
             "heads": record.get("heads", {}),
@@ -133,20 +140,56 @@ def begin(agreed, paths, request):
     wanted["owner"] = wanted["owner"] or "unknown"
     if request["kind"] == "rollback":
         state = storage.State(paths.state)
-        releases.usable(paths, state, wanted["release"] or state["previous"])
+        releases.usable(paths, state, wanted["release"] or releases.before(state))
     _refuse_full_disk(paths)
     holder = {key: wanted[key] for key in ("owner", "release", "op")}
+    unit = "hostwright-{}-transaction.service".format(agreed["site"])
     # One at a time starts a transaction; the lock itself is free again for it, and already says whose it will be.
     with lock.take(paths.lock + ".begin", holder):
+        _end_interrupted(paths, unit)
         lock.take(paths.lock, holder).close()
+        _await_end(unit)
         storage.write_file(paths.request, json.dumps(wanted))
-        unit = "hostwright-{}-transaction.service".format(agreed["site"])
-        units.systemctl("reset-failed", unit)
-        state, output = units.systemctl("start", "--no-block", unit)
-        if state:
-            raise Failed("the transaction can't be started: {}".format(output.strip()), "Run: ansible-playbook playbooks/site.yml")
+        _start(unit)
         wire = _connect(paths, op, 20)
     return _relay(paths, wire, op, 0)
+
+
+def _start(unit):
+    units.systemctl("reset-failed", unit)
+    status, output = units.systemctl("start", "--no-block", unit)
+    if status:
+        raise Failed("the transaction can't be started: {}".format(output.strip()), "Run: ansible-playbook playbooks/site.yml")
+
+
+def _await_end(unit):
+    """Wait until the unit of the transaction before has ended: systemd would not start it again sooner."""
+    deadline = time.monotonic() + 5
+    while units.states([unit]) not in (["inactive"], ["failed"], ["unknown"]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _end_interrupted(paths, unit):
+    """Where the process of a transaction died, have it ended first."""
+    deadline = time.monotonic() + RECOVERY
+    asked = 0
+    while storage.State(paths.state)["transaction"]:
+        held = lock.holder(paths.lock)
+        if held and not held.get("recovering"):
+            raise Busy(held)
+        if held is None:
+            _await_end(unit)
+            if not storage.State(paths.state)["transaction"]:
+                return
+            if asked == 2 or time.monotonic() > deadline:
+                raise Failed(
+                    "the interrupted transaction before this one can't be ended",
+                    "Mend what its journal says, then try again",
+                    tail=units.messages([unit]),
+                )
+            asked += 1
+            _start(unit)
+        time.sleep(0.2)
 
 
 def attach(agreed, paths, request):
@@ -157,12 +200,8 @@ def attach(agreed, paths, request):
         raise BadRequest("after must be a number")
     held = lock.holder(paths.lock)
     if held is None or held.get("op") != op:
-        events = [event for event in storage.read_journal(paths.journal) if event.get("op") == op]
-        if not events:
+        if not _replay(paths, op, after):
             raise BadRequest("there is no transaction {} on this host".format(op))
-        for event in events:
-            if event["seq"] > after:
-                say(event)
         return 0
     return _relay(paths, _connect(paths, op, 5), op, after)
 
@@ -173,7 +212,17 @@ def _refuse_full_disk(paths):
         raise Failed("the disk of {} has only {} MiB left".format(paths.srv, free >> 20), "Free some space, then deploy again")
 
 
+def _replay(paths, op, after):
+    """Say the events after `after` of a transaction that is over; returns whether there are any of it."""
+    events = [event for event in storage.read_journal(paths.journal) if event.get("op") == op]
+    for event in events:
+        if event["seq"] > after:
+            say(event)
+    return bool(events)
+
+
 def _connect(paths, op, seconds):
+    """A socket to the process of the transaction `op`; None where it is over."""
     deadline = time.monotonic() + seconds
     while True:
         held = lock.holder(paths.lock)
@@ -185,6 +234,8 @@ def _connect(paths, op, seconds):
             return wire
         except OSError:
             wire.close()
+        if held is None and any(e.get("op") == op and e.get("event") == "end" for e in storage.read_journal(paths.journal)):
+            return None
         if time.monotonic() > deadline:
             lines = units.messages(["hostwright-{}-transaction.service".format(paths.site)])
             raise Failed("the transaction's process does not answer", "See its journal on the host", tail=lines)
@@ -194,13 +245,15 @@ def _connect(paths, op, seconds):
 def _relay(paths, wire, op, after):
     """Copy lines both ways until the transaction ends. A process that died is started again by systemd: wait for it."""
     seen = after
-    while True:
+    while wire is not None:
         wire.sendall(json.dumps({"do": "attach", "after": seen}).encode("utf-8") + b"\n")
         ended, seen = _copy(wire, op, seen)
         wire.close()
         if ended:
             return 0
         wire = _connect(paths, op, 30)
+    _replay(paths, op, seen)
+    return 0
 
 
 def _copy(wire, op, seen):
@@ -223,7 +276,7 @@ def _copy(wire, op, seen):
                 event = json.loads(line.decode("utf-8"))
                 if event["op"] != op:
                     continue
-                seen = event["seq"]
+                seen = event.get("seq", seen)
                 say(event)
                 if event["event"] == "end":
                     return True, seen
@@ -260,7 +313,7 @@ def database(agreed, paths, request):
     if request.get("do") not in list(known):
         raise BadRequest("do must be dump, restore, psql or shell")
     argv = known[request["do"]]
-    env = dict({"PATH": commands.PATH, "HOME": paths.cache, "LANG": "C.UTF-8"}, **agreed["env"])
+    env = dict({"HOME": paths.srv, "LANG": "C.UTF-8"}, **agreed["env"])
     env["PATH"] = commands.PATH
     return _interactive(agreed, paths, argv, env, "/", request["do"] == "shell")
 
@@ -270,12 +323,13 @@ def _interactive(agreed, paths, argv, env, cwd, tty):
         raise BadRequest("argv must be a list of words")
     if tty:
         env["TERM"] = os.environ.get("TERM", "xterm")
-        sys.stdout.write("\x1e\n")
-        sys.stdout.flush()
+    sys.stdout.write(STARTED)
+    sys.stdout.flush()
     try:
         return subprocess.call(argv, cwd=cwd, env=env, preexec_fn=commands.become(agreed["user"]))
     except (OSError, subprocess.SubprocessError) as error:
-        raise Failed("{} can't be run: {}".format(argv[0], getattr(error, "strerror", error))) from None
+        sys.stderr.write("{} can't be run: {}\n".format(argv[0], getattr(error, "strerror", error)))
+        return 127
 
 
 def maintenance(agreed, paths, request):

@@ -11,10 +11,10 @@ GLANCE = 0.3
 """Seconds to wait for a lock: those who only look at it hold it for a moment."""
 
 
-def take(path, holder):
-    """Take the lock for `holder` {owner, release, op}; returns the open file. Raises Busy."""
+def take(path, holder, wait=GLANCE):
+    """Take the lock for `holder` {owner, release, op}; returns the open file. Raises Busy after `wait` seconds."""
     lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
-    deadline = time.monotonic() + GLANCE
+    deadline = time.monotonic() + wait
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -24,10 +24,12 @@ def take(path, holder):
                 with lock:
                     raise Busy(_read(lock)) from None
             time.sleep(0.005)
-    lock.seek(0)
-    lock.truncate()
-    json.dump(dict(holder, since=time.strftime("%Y-%m-%dT%H:%M:%S%z")), lock)
-    lock.flush()
+    text = json.dumps(dict(holder, since=time.strftime("%Y-%m-%dT%H:%M:%S%z")))
+    try:
+        os.ftruncate(lock.fileno(), 0)
+        os.pwrite(lock.fileno(), text.encode("utf-8"), 0)
+    except OSError:
+        pass  # A full disk: the lock holds all the same, it only can't say whose it is.
     return lock
 
 

@@ -48,6 +48,7 @@ class Paths:
         self.journal = os.path.join(self.var, "journal.jsonl")
         self.lock = os.path.join(self.var, "lock")
         self.instances = os.path.join(self.var, "instances")
+        self.reserve = os.path.join(self.var, "reserve")
         self.dumps = os.path.join(self.var, "dumps")
         self.run = os.path.join(root, "run/hostwright", site)
         self.control = os.path.join(self.run, "control.sock")
@@ -55,6 +56,7 @@ class Paths:
         self.upstream = os.path.join(self.sockets, "web.sock")
         self.log = os.path.join(root, "var/log/hostwright", site)
         self.cache = os.path.join(root, "var/cache/hostwright", site)
+        self.build_home = os.path.join(self.cache, "home")
 
     def release(self, name):
         return os.path.join(self.releases, release_name(name))

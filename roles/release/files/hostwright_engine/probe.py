@@ -1,6 +1,6 @@
 """Run by a release's own Python: everything about Django in one process. It prints one JSON line, marked, on success.
 
-Standard input is {"mode": "check"|"migrate"|"unmigrate", "manage": [...], ...}. The project's own manage command is run with
+Standard input is {"mode": "check"|"migrate"|"unmigrate"|"dump", "manage": [...], ...}; `dump` prints a database dump instead. The project's own manage command is run with
 Django's entry point replaced, so that it sets up its settings as it always does.
 """
 
@@ -45,7 +45,7 @@ def finish(request):
     from django.core.management.base import CommandError
 
     try:
-        answer = {"check": check, "migrate": migrate, "unmigrate": unmigrate}[request["mode"]](request)
+        answer = {"check": check, "migrate": migrate, "unmigrate": unmigrate, "dump": dump}[request["mode"]](request)
     except CommandError as error:
         sys.exit(str(error))
     sys.stdout.flush()
@@ -129,6 +129,20 @@ def migrate(request):
     before = applied()
     call_command("migrate", interactive=False, verbosity=1)
     return {"applied": sorted(list(key) for key in applied() - before)}
+
+
+def dump(request):
+    """Become pg_dump of the default database, with its output on standard output; the password is in no argument."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        sys.exit("releases.dump_before_migrate needs PostgreSQL, not {}".format(connection.vendor))
+    settings = connection.settings_dict
+    env = dict(os.environ)
+    for name, key in (("PGHOST", "HOST"), ("PGPORT", "PORT"), ("PGUSER", "USER"), ("PGPASSWORD", "PASSWORD")):
+        if settings.get(key):
+            env[name] = str(settings[key])
+    os.execvpe("pg_dump", ["pg_dump", "-Fc", "--no-password", "-d", settings["NAME"]], env)
 
 
 def target(executor, head, stuck):

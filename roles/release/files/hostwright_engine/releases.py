@@ -1,10 +1,9 @@
 """Which releases may be used again, and which are removed."""
 
 import os
-import shutil
 import time
 
-from . import venvs
+from . import ownership, venvs
 from .errors import BadRequest
 
 FORGOTTEN = 86400
@@ -25,6 +24,17 @@ def usable(paths, state, release):
         raise BadRequest("the virtualenv of release {} is not here any more".format(release), hint)
 
 
+def before(state):
+    """The release to go back to: the newest good one that is older than the one that serves; None where there is none."""
+    records = state["releases"]
+    current = state["current"]
+    if not current or current["release"] not in records:
+        return None
+    since = records[current["release"]]["created"]
+    older = [name for name in records if records[name].get("status") == "good" and records[name]["created"] < since]
+    return max(older, key=lambda name: records[name]["created"]) if older else None
+
+
 def kept(records, current, previous, keep):
     """The releases to keep: the `keep` newest good ones, and those that serve or served last."""
     good = sorted((name for name in records if records[name].get("status") == "good"), key=lambda n: records[n]["created"])
@@ -38,7 +48,7 @@ def clean_up(agreed, paths, state):
     removed = []
     for name in _directories(paths.releases):
         if name not in keep:
-            shutil.rmtree(os.path.join(paths.releases, name), ignore_errors=True)
+            ownership.remove(os.path.join(paths.releases, name))
             removed.append(name)
     records = {name: record for name, record in state["releases"].items() if name in keep}
     state.save(releases=records)
@@ -46,13 +56,12 @@ def clean_up(agreed, paths, state):
     for top in (paths.venvs, paths.wheelhouses):
         for key in _directories(top):
             if key not in used:
-                shutil.rmtree(os.path.join(top, key), ignore_errors=True)
+                ownership.remove(os.path.join(top, key))
     for entry in os.scandir(paths.incoming):
-        if time.time() - entry.stat(follow_symlinks=False).st_mtime < FORGOTTEN:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
+        if time.time() - entry.stat(follow_symlinks=False).st_mtime > FORGOTTEN:
+            ownership.remove(entry.path)
+    for entry in os.scandir(paths.dumps) if os.path.isdir(paths.dumps) else ():
+        if os.path.splitext(entry.name)[0] not in keep:
             os.unlink(entry.path)
     _trim_logs(paths.log)
     return removed
@@ -63,7 +72,7 @@ def remove_unfinished(paths):
     for top in (paths.venvs, paths.wheelhouses):
         for key in _directories(top):
             if not venvs.ready(os.path.join(top, key)):
-                shutil.rmtree(os.path.join(top, key), ignore_errors=True)
+                ownership.remove(os.path.join(top, key))
 
 
 def _trim_logs(directory, keep=200):

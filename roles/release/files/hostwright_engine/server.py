@@ -6,16 +6,14 @@ import queue
 import socket
 import threading
 import time
+import traceback
 
 from . import commands, lock, storage
-from .errors import BadRequest, EngineError
+from .errors import EngineError
 from .transaction import Transaction
 
 LEASE = 25.0
 """Seconds without a word from the controller, while nothing is being done, before the transaction is undone."""
-
-LINGER = 2.0
-"""Seconds that the end of a transaction may still be read from the socket."""
 
 
 class Server:
@@ -29,16 +27,20 @@ class Server:
         self.client = None
         self.sending = threading.Lock()
         self.heard = time.monotonic()
+        self.got = 0
         self.journal = None
-        self.over = False
 
     def run(self):
-        """Begin or recover, serve, and end. Returns the exit status of the process."""
-        with open(self.paths.request, encoding="utf-8") as source:
-            request = json.load(source)
+        """End what was left unfinished, or else begin what is requested and serve it; nothing where there is neither.
+
+        Returns the exit status of the process. Raises EngineError where what was left could not be ended.
+        """
         unfinished = self.state["transaction"]
-        op = unfinished["op"] if unfinished else request["op"]
-        holder = {"owner": request["owner"], "release": request.get("release"), "op": op}
+        request = unfinished or self._take_request()
+        if request is None:
+            return 0
+        op = request["op"]
+        holder = {"owner": request["owner"], "release": request.get("release"), "op": op, "recovering": bool(unfinished)}
         held = lock.take(self.paths.lock, holder)
         self.journal = storage.Journal(self.paths.journal, self.agreed["host"], op)
         self.transaction = Transaction(self.agreed, self.paths, self.state, self.emit)
@@ -52,12 +54,20 @@ class Server:
                 if self.state["transaction"]:
                     self._serve()
         finally:
-            self.over = True
-            time.sleep(LINGER if self.client is None else 0.05)
             self.journal.close()
             os.unlink(self.paths.control)
             held.close()
         return 0
+
+    def _take_request(self):
+        """What is to be begun; it is begun once, whatever happens to it."""
+        try:
+            with open(self.paths.request, encoding="utf-8") as source:
+                request = json.load(source)
+            os.unlink(self.paths.request)
+        except FileNotFoundError:
+            return None
+        return request
 
     def emit(self, event):
         """Store an event, then tell the controller, if one is there."""
@@ -108,11 +118,14 @@ class Server:
                     try:
                         command = json.loads(line)
                         word = command["do"]
-                    except (ValueError, KeyError, TypeError):
+                        number = int(command.get("n", self.got + 1))
+                    except (ValueError, KeyError, TypeError, RecursionError):
                         continue
                     if word == "attach":
                         self._attach(client, command)
-                    elif word != "ping":
+                    elif word != "ping" and number > self.got:
+                        # What comes again after a broken connection is done once.
+                        self.got = number
                         if word == "abort" and not self.transaction.past("confirmed"):
                             commands.cancelled.set()
                         self.commands.put(command)
@@ -127,6 +140,7 @@ class Server:
             self._drop()
             client.settimeout(10)
             self.client = client
+            self._send({"event": "attached", "op": self.journal.stamp["op"], "got": self.got})
             for event in list(self.journal.events):
                 if event["seq"] > command.get("after", 0):
                     self._send(event)
@@ -156,23 +170,26 @@ class Server:
 
     def _obey(self, command):
         word = command.get("do")
+        answer = {"event": "done", "do": word, "n": command.get("n")}
         if word == "abort":
             commands.cancelled.clear()
         try:
-            function = self.transaction.commands.get(word)
-            if function is None:
-                raise BadRequest("{!r} is no command of a transaction".format(word))
-            facts = function(command)
+            facts = self.transaction.obey(command)
         except EngineError as error:
-            self.emit({"event": "done", "do": word, "ok": False, "error": error.as_dict()})
-            if word == "finish":
-                self.result = "failed"
-        except OSError as error:
-            self.emit({"event": "done", "do": word, "ok": False, "error": EngineError(str(error), step=word).as_dict()})
+            self._failed(answer, error)
+        except Exception as error:
+            # Whatever it is, the transaction can still be undone; the journal of the unit has the rest.
+            traceback.print_exc()
+            self._failed(answer, EngineError("{}: {}".format(type(error).__name__, error), step=word))
         else:
             if word == "abort":
                 self.result = "aborted"
-            self.emit(dict({"event": "done", "do": word, "ok": True}, **facts))
+            self.emit(dict(facts, ok=True, **answer))
+
+    def _failed(self, answer, error):
+        if answer["do"] == "finish":
+            self.result = "failed"
+        self.emit(dict(answer, ok=False, error=error.as_dict()))
 
     def _watch(self):
         """Nothing to do: see whether the controller's time is over."""

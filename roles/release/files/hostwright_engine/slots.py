@@ -3,12 +3,18 @@
 import http.client
 import os
 import socket
+import threading
 import time
 
-from . import storage, units
+from . import commands, storage, units
 from .errors import Failed
 
 HEADER = "X-Hostwright-Release"
+GRACE = 0.5
+"""Seconds after the timeout, which is that of a single read, at which an answer that still drips is cut off."""
+
+BODY_LIMIT = 65536
+"""Bytes of a health check's answer that are read."""
 
 
 def other(slot):
@@ -49,16 +55,33 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, path, timeout):
         super().__init__("localhost", timeout=timeout)
         self.path = path
+        self.opened = None
+        self.was_cut = False
 
     def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock = self.opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
 
+    def cut(self):
+        """End the connection from another thread: whoever reads from it sees its end."""
+        self.was_cut = True
+        if self.opened is not None:
+            try:
+                self.opened.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # It is closed already.
+
 
 def ask(path, health):
-    """One request for the health path over the unix socket `path`: (status, release id that answered)."""
+    """One request for the health path over the unix socket `path`: (status, release id that answered).
+
+    All of it ends with the timeout, however slowly the answer drips.
+    """
     connection = _Connection(path, health["timeout"])
+    watchdog = threading.Timer(health["timeout"] + GRACE, connection.cut)
+    watchdog.daemon = True
+    watchdog.start()
     try:
         connection.putrequest("GET", health["path"], skip_host=True, skip_accept_encoding=True)
         for name in sorted(health["headers"]):
@@ -66,9 +89,12 @@ def ask(path, health):
         connection.putheader("Connection", "close")
         connection.endheaders()
         answer = connection.getresponse()
-        answer.read()
+        body = answer.read(BODY_LIMIT)
+        if connection.was_cut or (len(body) < BODY_LIMIT and answer.length):
+            raise OSError("the answer did not come whole in time")
         return answer.status, answer.getheader(HEADER)
     finally:
+        watchdog.cancel()
         connection.close()
 
 
@@ -81,6 +107,7 @@ def await_health(paths, slot, health, release):
     deadline = time.monotonic() + health["deadline"]
     problem = "no answer"
     while True:
+        commands.refuse_if_cancelled("standby")
         try:
             status, answered = ask(paths.slot_socket(slot), health)
         except (OSError, http.client.HTTPException) as error:
@@ -118,6 +145,11 @@ def point(paths, slot, release, previous):
     """
     storage.write_link(paths.previous, previous and "releases/" + previous)
     storage.write_link(paths.current, release and "releases/" + release)
+    point_upstream(paths, slot)
+
+
+def point_upstream(paths, slot):
+    """Make nginx send its requests to `slot`. The link lies in memory: no disk can stop this."""
     storage.write_link(paths.upstream, slot and os.path.basename(paths.slot_socket(slot)))
 
 

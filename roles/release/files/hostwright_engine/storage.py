@@ -1,8 +1,15 @@
 """Files that survive a power cut: written aside, synced, renamed, and the directory synced."""
 
+import ctypes
 import json
 import os
+import sys
 import time
+
+from .errors import Failed
+
+RESERVE_BYTES = 256 * 1024
+"""Kept free for the time of a transaction, so that it can be undone on a full disk."""
 
 JOURNAL_LIMIT = 4 * 1024 * 1024
 """Bytes; a longer journal is cut to its newer half when a transaction ends."""
@@ -14,6 +21,12 @@ def sync_directory(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_filesystem(descriptor):
+    """Have all that was written to the file system of an open file or directory on the disk."""
+    if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+        raise OSError(ctypes.get_errno(), "can't be synced")
 
 
 def write_file(path, data, mode=0o600):
@@ -64,18 +77,23 @@ def read_link(path):
 class State:
     """state.json: which release serves, which are here, and what transaction is under way.
 
-    `current` is {release, slot, since} or None, `previous` a release or None, `releases` {name: record},
-    `transaction` a record or None.
+    `current` is {release, slot, since} or None, `previous` a release or None, `releases` {name: record}, `processes`
+    the unit instances that run beside the slot, `transaction` a record or None.
     """
 
     def __init__(self, path):
         self.path = path
-        self.data = {"current": None, "previous": None, "releases": {}, "transaction": None}
+        self.data = {"current": None, "previous": None, "releases": {}, "processes": [], "transaction": None}
         try:
             with open(path, encoding="utf-8") as source:
                 self.data.update(json.load(source))
         except FileNotFoundError:
             pass
+        except ValueError as error:
+            raise Failed(
+                "{} is damaged: {}".format(path, error),
+                "Put a copy of it back, or remove it: the releases stay, and the next deploy is like a first one",
+            ) from None
 
     def __getitem__(self, key):
         return self.data[key]
@@ -96,14 +114,17 @@ class State:
 
 
 class Journal:
-    """journal.jsonl: every event, numbered, on disk before anybody is told."""
+    """journal.jsonl: every event, numbered, on disk before anybody is told.
+
+    A disk that takes no more stops nothing: the state is what counts, and this process still knows its events.
+    """
 
     def __init__(self, path, host, op):
         self.path = path
         self.stamp = {"host": host, "op": op}
         self.events = [event for event in read_journal(path) if event.get("op") == op]
         self.seq = self.events[-1]["seq"] if self.events else 0
-        self._out = open(path, "a+b")
+        self._out = open(path, "a+b", buffering=0)
         os.fchmod(self._out.fileno(), 0o600)
         self._end_line()
 
@@ -118,11 +139,12 @@ class Journal:
         """Number, stamp and store `event`; returns it as stored."""
         self.seq += 1
         stored = dict(event, seq=self.seq, at=round(time.time(), 3), **self.stamp)
-        self._out.write(json.dumps(stored).encode("utf-8") + b"\n")
-        self._out.flush()
-        if event.get("event") != "output":
-            os.fsync(self._out.fileno())
         self.events.append(stored)
+        try:
+            self._out.write(json.dumps(stored).encode("utf-8") + b"\n")
+            os.fsync(self._out.fileno())
+        except OSError as error:
+            sys.stderr.write("the journal {} takes no more: {}\n".format(self.path, error))
         return stored
 
     def close(self):

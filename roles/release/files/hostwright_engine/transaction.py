@@ -2,14 +2,27 @@
 
 import json
 import os
-import shutil
 import time
 
-from . import archive, commands, releases, slots, units, venvs
+from . import archive, commands, ownership, releases, slots, storage, units, venvs
 from .contract import account
 from .errors import BadRequest, EngineError, Failed
 
 PHASES = ("locked", "prepared", "built", "migrated", "standby", "flipping", "flipped", "confirmed")
+WHEN = {
+    "prepare": ("locked",),
+    "wheels": ("prepared",),
+    "build": ("prepared",),
+    "migrate": ("built",),
+    "standby": ("built", "migrated"),
+    "unmigrate": ("standby",),
+    "flip": ("standby",),
+    "confirm": ("flipped",),
+    "finish": ("confirmed",),
+    "abort": ("locked", "prepared", "built", "migrated", "standby", "flipping", "flipped"),
+}
+"""Command -> the phases in which it may come. A phase never goes back."""
+
 STAYS_UP = 1.0
 """Seconds after which a process that does not say when it is ready counts as started."""
 
@@ -28,20 +41,18 @@ class Transaction:
         self.paths = paths
         self.state = state
         self.emit = emit
-        self.commands = {
-            "prepare": self.prepare,
-            "wheels": self.wheels,
-            "build": self.build,
-            "migrate": self.migrate,
-            "unmigrate": self.unmigrate,
-            "standby": self.standby,
-            "flip": self.flip,
-            "confirm": self.confirm,
-            "finish": self.finish,
-            "abort": self.abort,
-        }
 
     # --- what is under way
+
+    def obey(self, command):
+        """Do what `command` ({"do": ...} and its fields) says, if it may come now; returns the facts of the answer."""
+        word = command.get("do")
+        if word not in WHEN:
+            raise BadRequest("{!r} is no command of a transaction".format(word))
+        if self.record["phase"] not in WHEN[word]:
+            hint = "Go back with: fab rollback" if word == "abort" else ""
+            raise BadRequest("{} can't come now: the transaction is {}".format(word, self.record["phase"]), hint)
+        return getattr(self, word)(command)
 
     @property
     def record(self):
@@ -64,7 +75,7 @@ class Transaction:
             if release in self.state["releases"] or os.path.lexists(self.paths.release(release)):
                 raise BadRequest("the release {} is on this host already".format(release), "Use: fab rollback " + release)
         elif kind == "rollback":
-            release = request.get("release") or self.state["previous"]
+            release = request.get("release") or releases.before(self.state)
             releases.usable(self.paths, self.state, release)
             if current and current["release"] == release:
                 raise BadRequest("the release {} is the current one already".format(release), "fab releases lists the others")
@@ -72,6 +83,7 @@ class Transaction:
             if not current:
                 raise BadRequest("nothing is deployed here yet, so nothing can be restarted", "Use: fab deploy")
             release = current["release"]
+        storage.write_file(self.paths.reserve, b"\0" * storage.RESERVE_BYTES)
         self.state.save(
             transaction={
                 "op": request["op"],
@@ -118,6 +130,7 @@ class Transaction:
     def prepare(self, request):
         """Verify and unpack the artifact, and see whether its virtualenv is here."""
         if self.record["kind"] == "deploy":
+            self._make_build_home()
             self.step("unpack", self._unpack)
             release_dir = self.paths.release(self.release)
             version, platform = venvs.interpreter(self.agreed["python"])
@@ -132,6 +145,13 @@ class Transaction:
             "platform": self.record.get("platform"),
             "release": self.release,
         }
+
+    def _make_build_home(self):
+        """A home directory for this build alone: what an earlier one left there is nobody's configuration."""
+        entry = account(self.agreed["build_user"])
+        ownership.remove(self.paths.build_home)
+        os.mkdir(self.paths.build_home, 0o700)
+        os.chown(self.paths.build_home, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
     def _unpack(self):
         entry = account(self.agreed["build_user"])
@@ -154,13 +174,13 @@ class Transaction:
         for link in self.agreed["links"]:
             path = os.path.join(release_dir, link["path"])
             parent = os.path.dirname(path)
-            os.makedirs(parent, exist_ok=True)
-            if not os.path.realpath(parent).startswith(os.path.realpath(release_dir)):
+            if not (os.path.realpath(parent) + "/").startswith(os.path.realpath(release_dir) + "/"):
                 raise BadRequest("the link {} would lie outside of the release".format(link["path"]))
+            os.makedirs(parent, exist_ok=True)
             if os.path.islink(path) or os.path.isfile(path):
                 os.unlink(path)
             elif os.path.isdir(path):
-                shutil.rmtree(path)
+                ownership.remove(path)
             os.symlink(link["target"], path)
 
     def _builder(self):
@@ -172,7 +192,12 @@ class Transaction:
             tuple(self.record["python"]),
             self._log(""),
             self.agreed["releases"]["build_timeout"],
+            self._serving_venv(),
         )
+
+    def _serving_venv(self):
+        old = self.record["old"]
+        return self.state["releases"].get(old["release"], {}).get("venv") if old else None
 
     def wheels(self, request):
         """Make the wheelhouse of this release's virtualenv, or take the one that another host made."""
@@ -199,7 +224,10 @@ class Transaction:
                     os.unlink(path)
 
     def build(self, request):
-        """Virtualenv, build hooks, collectstatic; checks and the migration plan beside it, in one process."""
+        """Virtualenv, build hooks, collectstatic; checks and the migration plan beside it, in one process.
+
+        From its end on the release is root's.
+        """
         if self.record["kind"] != "deploy":
             self.skip("build", "the release is here")
             self.state.transaction(phase="built")
@@ -216,7 +244,7 @@ class Transaction:
         started = time.monotonic()
         for name in ("collectstatic", "check"):
             self.emit({"event": "step", "step": name, "status": "start"})
-        collecting = compiling = None
+        collecting = None
         if static and static["collect"]:
             extra = {static["env"]: os.path.join(release_dir, static["root"])} if static["env"] else {}
             argv = list(self.agreed["manage"]) + list(static["collect"])
@@ -231,16 +259,15 @@ class Transaction:
             except Failed as error:
                 self._ended(name, "failed", started)
                 failure = failure or error
-        commands.kill_user(account(builder).pw_uid)
         if failure:
             raise failure
-        compiling = self._start(
-            "compile", ["python", "-m", "compileall", "-q", "-x", "^$", release_dir], builder, self.agreed["releases"]["build_timeout"]
-        )
-        compiling.process.wait()
-        commands.kill_user(account(builder).pw_uid)
-        archive.give_to_root(release_dir)
-        facts = _answer(checking.output(), "check", checking.log)
+        # A file that is no Python of this version is no reason to fail; -I keeps the release's own modules out.
+        compiling = ["python", "-I", "-m", "compileall", "-q", release_dir]
+        self._start("compile", compiling, builder, self.agreed["releases"]["build_timeout"]).wait(check=False)
+        uid = account(builder).pw_uid
+        commands.kill_user(uid)
+        ownership.give_to_root(release_dir, uid)
+        facts = _answer(checking, {"plan": list, "reversible": bool, "heads": dict})
         self.state.release(
             self.release,
             created=self.record["since"],
@@ -252,7 +279,7 @@ class Transaction:
             heads=facts["heads"],
             applied=[],
         )
-        self.state.transaction(phase="built")
+        self.state.transaction(phase="built", plan=facts["plan"])
         return facts
 
     def _env(self, release, extra=None):
@@ -262,14 +289,16 @@ class Transaction:
     def _log(self, step):
         return os.path.join(self.paths.log, "{}-{}".format(self.record["op"], step).rstrip("-"))
 
-    def _start(self, step, argv, user, timeout, extra=None, stdin=None, release=None):
+    def _start(self, step, argv, user, timeout, extra=None, stdin=None, release=None, stdout=None):
         env = self._env(release or self.release, extra)
+        if user == self.agreed["build_user"]:
+            env["HOME"] = self.paths.build_home
         argv = commands.expand(argv, env)
         return commands.Running(
-            step, argv, user, env["HOSTWRIGHT_PROJECT_DIR"], env, self._log(step) + ".log", timeout, stdin
+            step, argv, user, env["HOSTWRIGHT_PROJECT_DIR"], env, self._log(step) + ".log", timeout, stdin, stdout
         )
 
-    def _probe(self, mode, request, release=None, timeout=None):
+    def _probe(self, mode, request, release=None, timeout=None, stdout=None):
         """Start the probe as the application's user, in `release`."""
         with open(os.path.join(HERE, "probe.py"), encoding="utf-8") as source:
             script = source.read()
@@ -280,7 +309,14 @@ class Transaction:
         if static and static["env"]:
             extra[static["env"]] = os.path.join(self.paths.release(release or self.release), static["root"])
         return self._start(
-            mode, ["python", "-c", script], self.agreed["user"], timeout, extra, json.dumps(request).encode("utf-8"), release
+            mode,
+            ["python", "-c", script],
+            self.agreed["user"],
+            timeout,
+            extra,
+            json.dumps(request).encode("utf-8"),
+            release,
+            stdout,
         )
 
     def _hooks(self, stage, user):
@@ -296,7 +332,7 @@ class Transaction:
         wanted = self.agreed["releases"]
         user = self.agreed["user"]
         self._hooks("before_migrate", user)
-        if wanted["dump_before_migrate"]:
+        if wanted["dump_before_migrate"] and self.record["plan"]:
             self.step("dump", self._dump)
         facts = self.step("migrate", self._migrate, {"lock_timeout": wanted["lock_timeout"]})
         self.state.release(self.release, applied=facts["applied"])
@@ -307,18 +343,17 @@ class Transaction:
     def _migrate(self, request):
         running = self._probe("migrate", request, timeout=self.agreed["releases"]["migrate_timeout"])
         running.wait()
-        return _answer(running.output(), "migrate", running.log)
+        return _answer(running, {"applied": list})
 
     def _dump(self):
+        """A dump of the application's database, in a directory and a file that only root can reach."""
         os.makedirs(self.paths.dumps, mode=0o700, exist_ok=True)
-        entry = account(self.agreed["user"])
-        for name in self.agreed["databases"]:
-            target = os.path.join(self.paths.dumps, "{}-{}.dump".format(self.release, name))
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            os.close(descriptor)
-            os.chown(target, entry.pw_uid, entry.pw_gid)
-            os.chown(self.paths.dumps, entry.pw_uid, entry.pw_gid)
-            self._start("dump", ["pg_dump", "-Fc", "-f", target, name], self.agreed["user"], 7200).wait()
+        target = os.path.join(self.paths.dumps, self.release + ".dump")
+        with open(target, "wb") as out:
+            os.fchmod(out.fileno(), 0o600)
+            timeout = self.agreed["releases"]["migrate_timeout"]
+            self._probe("dump", {}, timeout=timeout, stdout=out).wait()
+            os.fsync(out.fileno())
 
     def unmigrate(self, request):
         """Rollback: go back to the heads of the older release, with the code of the release that serves now."""
@@ -336,7 +371,7 @@ class Transaction:
         newer = self.record["old"]["release"]
         running = self._probe("unmigrate", request, newer, wanted["migrate_timeout"])
         running.wait()
-        facts = _answer(running.output(), "unmigrate", running.log)
+        facts = _answer(running, {"undone": list})
         if not dry_run:
             self.state.release(newer, applied=[])
         return facts
@@ -367,8 +402,6 @@ class Transaction:
 
     def flip(self, request):
         """The new release gets the requests. Going back is possible until `confirm`."""
-        if not self.past("standby"):
-            raise BadRequest("no standby slot is healthy yet")
         self.state.transaction(phase="flipping")
         self.step("flip", self._flip)
         self.state.transaction(phase="flipped", flipped=time.time())
@@ -383,8 +416,6 @@ class Transaction:
 
     def confirm(self, request):
         """The new release is kept."""
-        if not self.past("flipped"):
-            raise BadRequest("the release is not live, so it can't be confirmed")
         old = self.record["old"]
         if self.release in self.state["releases"]:
             self.state.release(self.release, status="good")
@@ -400,12 +431,10 @@ class Transaction:
 
     def finish(self, request):
         """Drain and stop the old slot, replace processes, clean up. Goes on where it was cut off."""
-        if not self.past("confirmed"):
-            raise BadRequest("the release is not confirmed yet")
         old = self.record["old"]
         retired = old["slot"] if old else None
         problems = []
-        answer = {"workers": [], "stopping": [], "removed": []}
+        answer = {"workers": [], "stopping": [], "removed": [], "drained": True}
 
         def attempt(name, function, *args):
             try:
@@ -415,7 +444,7 @@ class Transaction:
                 return None
 
         if retired:
-            attempt("drain", self._drain, retired)
+            answer["drained"] = attempt("drain", self._drain, retired)
         started = attempt("workers", self._start_processes)
         if started is not None:
             answer["workers"] = sorted(started)
@@ -427,7 +456,7 @@ class Transaction:
                 self._hooks("after_deploy", self.agreed["user"])
             except EngineError as error:
                 problems.append(error)
-        answer["removed"] = attempt("clean up", releases.clean_up, self.agreed, self.paths, self.state) or []
+        answer["removed"] = attempt("clean up", self._clean_up) or []
         self.state.save(transaction=None)
         if problems:
             raise problems[0]
@@ -438,15 +467,25 @@ class Transaction:
         drained = slots.drain(self.paths, slot, timeout)
         slots.ask_to_stop(self.paths.site, slot)
         if not drained:
-            raise Failed("slot {} still had connections after {} s, and was stopped".format(slot, timeout))
+            detail = "slot {} still had connections after {} s; they get gunicorn's graceful timeout".format(slot, timeout)
+            self.emit({"event": "note", "detail": detail})
+        return drained
+
+    def _clean_up(self):
+        ownership.remove(self.paths.build_home)
+        ownership.remove(self.paths.reserve)
+        return releases.clean_up(self.agreed, self.paths, self.state)
 
     def _retire(self, slot):
         if slots.stop(self.paths, slot, 60):
             raise Failed("slot {} did not stop".format(slot))
 
     def _instances(self, process, release):
-        """Full unit names of a process for `release`. A restart gets names of its own."""
-        tag = release if self.record["kind"] != "restart" else "{}-r{}".format(release, self.record["op"][:8])
+        """Full unit names of a process for `release`.
+
+        But for a deploy they are new ones: those of the same release may still be ending their work.
+        """
+        tag = release if self.record["kind"] == "deploy" else "{}-r{}".format(release, self.record["op"][:8])
         return [
             "{}-{}@{}.{}".format(self.agreed["site"], process["name"], tag, number + 1) for number in range(process["count"])
         ]
@@ -470,6 +509,7 @@ class Transaction:
             unit = "{}-timer-{}".format(self.agreed["site"], timer)
             units.write_instance(self.paths, unit, self._unit_env(self.release, {"HOSTWRIGHT_INSTANCE": timer}))
         started = [name[: -len(".service")] for name in wanted + notified]
+        self.state.save(processes=started)
         if wanted:
             units.start(wanted, "workers", 120)
         since = time.monotonic()
@@ -507,8 +547,6 @@ class Transaction:
 
     def abort(self, request):
         """Take back everything up to here; the old release serves, and nothing of the new one is left."""
-        if self.past("confirmed"):
-            raise BadRequest("the release is confirmed; go back with: fab rollback")
         self.step("undo", self._undo)
         return {"release_kept": (self.state["current"] or {}).get("release")}
 
@@ -517,6 +555,11 @@ class Transaction:
         slot = record["slot"]
         if self.past("flipping"):
             old = record["old"] or {"slot": None, "release": None}
+            if slot:
+                slots.point_upstream(self.paths, old["slot"])
+        # What has to be written now finds room on a full disk too.
+        ownership.remove(self.paths.reserve)
+        if self.past("flipping"):
             slots.point(self.paths, old["slot"], old["release"], record["old_previous"])
             if slot and self.past("flipping"):
                 slots.drain(self.paths, slot, self.agreed["releases"]["drain_timeout"])
@@ -524,7 +567,9 @@ class Transaction:
             slots.stop(self.paths, slot, 60)
         commands.kill_user(account(self.agreed["build_user"]).pw_uid)
         if record["kind"] == "deploy":
-            shutil.rmtree(self.paths.release(self.release), ignore_errors=True)
+            release_dir = self.paths.release(self.release)
+            for path in [release_dir, self.paths.build_home] + [release_dir + end for end in ownership.LEFTOVERS]:
+                ownership.remove(path)
             known = dict(self.state["releases"])
             known.pop(self.release, None)
             self.state.save(releases=known)
@@ -534,9 +579,12 @@ class Transaction:
         self.state.save(transaction=None)
 
 
-def _answer(output, step, log):
-    """The facts in a probe's output."""
-    for line in output.split("\n"):  # splitlines() would split at the mark itself
+def _answer(running, wanted):
+    """The facts that a probe printed: those in `wanted`, a mapping from key to type, and no others."""
+    for line in running.output().split("\n"):  # splitlines() would split at the mark itself
         if line.startswith(MARK):
-            return json.loads(line[len(MARK) :])
-    raise Failed("{} ended without an answer".format(step), step=step, log=log, tail=output.splitlines()[-15:])
+            facts = json.loads(line[len(MARK) :])
+            if all(isinstance(facts.get(key), wanted[key]) for key in wanted):
+                return {key: facts[key] for key in wanted}
+    tail = running.output().splitlines()[-commands.TAIL :]
+    raise Failed("{} ended without an answer".format(running.step), step=running.step, log=running.log, tail=tail)

@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
+import stat
 import subprocess
 
-from . import archive, commands
+from . import archive, commands, ownership, storage
 from .errors import BadRequest, Failed
 
 READY = ".hostwright-ready"
@@ -133,18 +133,27 @@ def requirements(agreed, release_dir):
 
 def ready(directory):
     """Whether a virtualenv or wheelhouse is complete."""
-    return os.path.exists(os.path.join(directory, READY))
+    try:
+        about = os.lstat(os.path.join(directory, READY))
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid()
 
 
 class Builder:
-    """Makes the wheelhouse and the virtualenv of one release, as the build user."""
+    """Makes the wheelhouse and the virtualenv of one release, as the build user.
 
-    def __init__(self, agreed, paths, release_dir, venv_key, version, log, timeout):
+    `serving` is the key of the virtualenv that serves now, or None: its wheels are used again.
+    """
+
+    def __init__(self, agreed, paths, release_dir, venv_key, version, log, timeout, serving=None):
         self.agreed = agreed
         self.release_dir = release_dir
         self.venv = paths.venv(venv_key)
         self.wheelhouse = paths.wheelhouse(venv_key)
-        self.cache = paths.cache
+        self.home = paths.build_home
+        self.known = paths.wheelhouse(serving) if serving else None
+        self.uid = commands.contract.account(agreed["build_user"]).pw_uid
         self.version = version
         self.log = log
         self.timeout = timeout
@@ -155,15 +164,19 @@ class Builder:
         self._environment()
         self._fresh(self.wheelhouse)
         wanted = requirements(self.agreed, self.release_dir)
+        wheel = ["wheel", "--wheel-dir", self.wheelhouse]
+        if self.known and ready(self.known):
+            # pip prefers these where the version is the same: nothing is downloaded or compiled twice.
+            wheel += ["--find-links", self.known]
         if self.pip_pin:
-            self._pip("wheels", ["wheel", "--wheel-dir", self.wheelhouse, "pip=={}".format(self.pip_pin)])
-        self._pip("wheels", ["wheel", "--wheel-dir", self.wheelhouse] + wanted)
+            self._pip("wheels", wheel + ["pip=={}".format(self.pip_pin)])
+        self._pip("wheels", wheel + wanted)
         self._finish(self.wheelhouse)
 
     def take_wheels(self, tar):
         """Use the wheelhouse that another host made."""
         entry = commands.contract.account(self.agreed["build_user"])
-        shutil.rmtree(self.wheelhouse, ignore_errors=True)
+        ownership.remove(self.wheelhouse)
         archive.unpack(tar, self.wheelhouse, entry.pw_uid, entry.pw_gid)
         self._finish(self.wheelhouse)
 
@@ -189,21 +202,23 @@ class Builder:
 
     def _fresh(self, directory):
         entry = commands.contract.account(self.agreed["build_user"])
-        shutil.rmtree(directory, ignore_errors=True)
+        ownership.remove(directory)
         os.mkdir(directory, 0o755)
         os.chown(directory, entry.pw_uid, entry.pw_gid)
 
     def _finish(self, directory):
-        commands.kill_user(commands.contract.account(self.agreed["build_user"]).pw_uid)
-        archive.give_to_root(directory)
-        with open(os.path.join(directory, READY), "wb") as out:
-            os.fsync(out.fileno())
+        commands.kill_user(self.uid)
+        ownership.remove(os.path.join(directory, READY))
+        ownership.give_to_root(directory, self.uid)
+        storage.write_file(os.path.join(directory, READY), "", 0o644)
 
     def _pip(self, step, argv):
-        self._run(step, [os.path.join(self.venv, "bin", "python"), "-m", "pip", "--disable-pip-version-check"] + argv)
+        # Nothing of an earlier build: neither its configuration nor its cache.
+        options = ["--isolated", "--no-cache-dir", "--disable-pip-version-check"]
+        self._run(step, [os.path.join(self.venv, "bin", "python"), "-m", "pip"] + options + argv)
 
     def _run(self, step, argv):
-        env = {"PATH": commands.PATH, "HOME": self.cache, "LANG": "C.UTF-8", "PIP_CACHE_DIR": self.cache + "/pip"}
+        env = {"PATH": commands.PATH, "HOME": self.home, "LANG": "C.UTF-8"}
         commands.run(
             step, argv, self.agreed["build_user"], self.release_dir, env, "{}-{}.log".format(self.log, step), self.timeout
         )

@@ -1,0 +1,1 @@
+# There is one stage; deploy.rb names its hosts.

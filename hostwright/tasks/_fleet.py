@@ -7,13 +7,14 @@ import socket
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hostwright import inventory as inventories
+from hostwright import listing
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.inventory import Inventory
-from hostwright.release import plan
 from hostwright.remote import Remote
+
+if TYPE_CHECKING:
+    from hostwright.inventory import Inventory
 
 
 def operation() -> str:
@@ -26,9 +27,20 @@ def owner() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def read(inventory: str, limit: str = "") -> tuple[Inventory, list[str]]:
+def inventory(name: str) -> Inventory:
+    """Read the inventory. Ansible lists it in another process, and what understands the list is loaded meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        listed = pool.submit(listing.read, name)
+        from hostwright import inventory as inventories
+
+        return inventories.parse(listed.result(), origin=name or "the inventory")
+
+
+def read(name: str, limit: str = "") -> tuple[Inventory, list[str]]:
     """The inventory, and those of its hosts that run the site and that `limit` names."""
-    read_in = inventories.load(inventory)
+    read_in = inventory(name)
+    from hostwright.release import plan
+
     selected = read_in.select(list(read_in.variables), limit)
     return read_in, plan.hosts_of(read_in.site, read_in.groups, selected)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hostwright import console
-from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.remote import Remote
 from hostwright.tasks import _fleet
@@ -15,7 +14,7 @@ from hostwright.tasks._task import task
 
 
 def _remote(inventory: str) -> Remote:
-    found = inventories.load(inventory)
+    found = _fleet.inventory(inventory)
     return _fleet.remotes(found, [_fleet.database_host(found)])[0]
 
 

@@ -7,15 +7,16 @@ import datetime as dt
 import json as json_
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hostwright import console
-from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition.plan import Step
-from hostwright.partition.spec import PartitionSpec
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
+
+if TYPE_CHECKING:
+    from hostwright.partition.plan import Step
+    from hostwright.partition.spec import PartitionSpec
 
 PENDING = 3
 """Exit status of a plan that has something to do."""
@@ -30,7 +31,7 @@ def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[Part
     """Each spec with a connection to its database."""
     from hostwright.partition import connection
 
-    found = inventories.load(inventory)
+    found = _fleet.inventory(inventory)
     specs = [spec for spec in found.site.partitions if not table or table in (spec.table, spec.table_name)]
     if not specs:
         raise BadInput(f"no partition spec for {table}" if table else "the site has no partitions", "See `partitions`.")

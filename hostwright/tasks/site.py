@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hostwright import console
 from hostwright.console import Reporter
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.release import plan
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
 
@@ -35,7 +33,7 @@ def _transact(
     batch: int = 0,
 ) -> None:
     """Drive one transaction, in batches if asked, and say how it ended."""
-    from hostwright.release import drive
+    from hostwright.release import drive, plan
 
     _interruptible()
     op = _fleet.operation()
@@ -78,14 +76,9 @@ def deploy(
     dirty: bool = False,
 ) -> None:
     """Build once, ship everywhere, go live together."""
-    from hostwright.release import source
+    found, hosts = _fleet.read(inventory, limit)
+    from hostwright.release import plan, source
 
-    with ThreadPoolExecutor(1) as pool:
-        # paramiko takes a while to load; the inventory is read by another process meanwhile.
-        reading = pool.submit(_fleet.read, inventory, limit)
-        import hostwright.release.drive  # noqa: F401 - for its effect, see above
-
-        found, hosts = reading.result()
     artifact = source.build(found.site.source, ref, dirty)
     if dry_run:
         print(f"release {artifact.release} ({artifact.ref}, {artifact.commit[:12]}, {len(artifact.data) // 1024} KiB)")
@@ -127,9 +120,9 @@ def rollback(
     yes: bool = False,
 ) -> None:
     """Go back to the release before, or to a named one."""
-    from hostwright.release.source import release_name
-
     if release:
+        from hostwright.release.source import release_name
+
         release_name(release)
     found, hosts = _fleet.read(inventory, limit)
     listed = _fleet.remotes(found, hosts[:1])[0].ask({"verb": "releases"})["releases"]

@@ -182,7 +182,7 @@ def listing(monkeypatch: pytest.MonkeyPatch, status: int, out: str, err: str) ->
     def run(*_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess([], status, out, err)
 
-    monkeypatch.setattr(inventory.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
 
 
 @pytest.mark.parametrize(

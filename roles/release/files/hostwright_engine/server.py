@@ -45,7 +45,7 @@ class Server:
         self.journal = storage.Journal(self.paths.journal, self.agreed["host"], op)
         self.transaction = Transaction(self.agreed, self.paths, self.state, self.emit)
         os.makedirs(self.paths.run, mode=0o700, exist_ok=True)
-        self._listen()
+        listener = self._listen()
         try:
             if unfinished:
                 self.recover()
@@ -55,6 +55,11 @@ class Server:
                     self._serve()
         finally:
             self.journal.close()
+            # Wakes the thread that waits for controllers.
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+            with self.sending:
+                self._drop()
             os.unlink(self.paths.control)
             held.close()
         return 0
@@ -103,10 +108,14 @@ class Server:
             os.umask(old)
         listener.listen(4)
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return listener
 
     def _accept(self, listener):
         while True:
-            client = listener.accept()[0]
+            try:
+                client = listener.accept()[0]
+            except OSError:
+                return  # It is closed: the transaction is over.
             threading.Thread(target=self._read, args=(client,), daemon=True).start()
 
     def _read(self, client):

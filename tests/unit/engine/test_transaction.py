@@ -1,0 +1,144 @@
+"""The order of a transaction: which command may come when, and what is recorded before anything happens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostwright_engine import releases, storage, transaction
+from hostwright_engine.errors import BadRequest, Failed
+from hostwright_engine.paths import Paths
+
+RECORD = {"venv": "0" * 32, "status": "good", "created": 1.0}
+MAY_COME = {
+    "locked": {"prepare", "abort"},
+    "prepared": {"wheels", "build", "abort"},
+    "built": {"migrate", "standby", "abort"},
+    "migrated": {"standby", "abort"},
+    "standby": {"unmigrate", "flip", "abort"},
+    "flipping": {"abort"},
+    "flipped": {"confirm", "abort"},
+    "confirmed": {"finish"},
+}
+
+
+class Host:
+    def __init__(self, root: Path) -> None:
+        self.paths = Paths("shop", root=str(root))
+        for directory in (self.paths.var, self.paths.releases, self.paths.sockets):
+            Path(directory).mkdir(parents=True)
+        self.state = storage.State(self.paths.state)
+        self.events: list[dict[str, Any]] = []
+        agreed = {"site": "shop", "web": {"health": {}}, "releases": {"keep": 5}}
+        self.transaction = transaction.Transaction(agreed, self.paths, self.state, self.events.append)
+
+    def deployed(self, *names: str) -> None:
+        """`names` are good releases, the last one serves from slot a."""
+        for number, name in enumerate(names):
+            Path(self.paths.release(name)).mkdir()
+            self.state.release(name, **{**RECORD, "created": float(number)})
+        self.state.save(current={"release": names[-1], "slot": "a", "since": 1.0})
+
+    def on_disk(self) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads(Path(self.paths.state).read_text())
+        return read
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setattr(releases.venvs, "ready", lambda _: True)
+    return Host(tmp_path)
+
+
+@pytest.mark.parametrize("phase", transaction.PHASES)
+@pytest.mark.parametrize("word", transaction.WHEN)
+def test_each_command_has_its_phases(host: Host, monkeypatch: pytest.MonkeyPatch, phase: str, word: str) -> None:
+    host.state.transaction(op="o", kind="deploy", phase=phase)
+    monkeypatch.setattr(host.transaction, word, lambda command: {"did": command["do"]})
+    if word in MAY_COME[phase]:
+        assert host.transaction.obey({"do": word}) == {"did": word}
+    else:
+        with pytest.raises(BadRequest, match=f"{word} can't come now: the transaction is {phase}"):
+            host.transaction.obey({"do": word})
+
+
+def test_phases_are_all_known() -> None:
+    assert set(MAY_COME) == set(transaction.PHASES)
+
+
+@pytest.mark.parametrize("word", [None, "", "run", "obey", "_undo", 7])
+def test_other_words_are_refused(host: Host, word: Any) -> None:
+    host.state.transaction(phase="locked")
+    with pytest.raises(BadRequest, match="is no command of a transaction"):
+        host.transaction.obey({"do": word})
+
+
+def request(kind: str, release: str | None = None) -> dict[str, Any]:
+    return {"op": "o1", "kind": kind, "release": release, "owner": "ann@desk", "artifact": "r9.tar.gz", "sha256": "x"}
+
+
+def test_a_deploy_is_on_disk_before_it_does_anything(host: Host) -> None:
+    host.deployed("r1")
+    host.transaction.begin(request("deploy", "r9"))
+    record = host.on_disk()["transaction"]
+    assert (record["release"], record["phase"], record["slot"], record["owner"]) == ("r9", "locked", "b", "ann@desk")
+    assert record["old"] == {"release": "r1", "slot": "a", "since": 1.0}
+    assert Path(host.paths.reserve).stat().st_size == storage.RESERVE_BYTES
+    assert not Path(host.paths.release("r9")).exists()
+
+
+def test_a_release_is_deployed_once(host: Host) -> None:
+    host.deployed("r1")
+    with pytest.raises(BadRequest, match="r1 is on this host already"):
+        host.transaction.begin(request("deploy", "r1"))
+    assert host.on_disk()["transaction"] is None
+
+
+@pytest.mark.parametrize(("wanted", "release"), [(None, "r2"), ("r1", "r1")])
+def test_a_rollback_goes_to_the_newest_older_release_or_to_a_named_one(
+    host: Host, wanted: str | None, release: str
+) -> None:
+    host.deployed("r1", "r2", "r3")
+    host.transaction.begin(request("rollback", wanted))
+    assert host.on_disk()["transaction"]["release"] == release
+
+
+def test_what_can_not_be_gone_back_to(host: Host) -> None:
+    with pytest.raises(BadRequest, match="nothing is deployed here yet"):
+        host.transaction.begin(request("restart"))
+    host.deployed("r1")
+    with pytest.raises(BadRequest, match="there is no earlier release"):
+        host.transaction.begin(request("rollback"))
+    with pytest.raises(BadRequest, match="r1 is the current one already"):
+        host.transaction.begin(request("rollback", "r1"))
+    host.state.release("r0", status="built", venv="0" * 32, created=0.5)
+    Path(host.paths.release("r0")).mkdir()
+    with pytest.raises(BadRequest, match=r"r0 was never live \(built\)"):
+        host.transaction.begin(request("rollback", "r0"))
+    assert host.on_disk()["transaction"] is None
+
+
+def test_a_step_says_how_it_ended(host: Host) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device", "/srv/shop/releases/r1")
+
+    with pytest.raises(Failed, match=r"unpack: .*No space left"):
+        host.transaction.step("unpack", full)
+    assert [(event["step"], event["status"]) for event in host.events] == [("unpack", "start"), ("unpack", "failed")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("deploy", ["shop-mail@r1.1", "shop-mail@r1.2"]),
+        ("restart", ["shop-mail@r1-r01234567.1", "shop-mail@r1-r01234567.2"]),
+        ("rollback", ["shop-mail@r1-r01234567.1", "shop-mail@r1-r01234567.2"]),
+    ],
+)
+def test_processes_are_named_for_their_release_and_anew_where_it_ran_before(
+    host: Host, kind: str, names: list[str]
+) -> None:
+    host.state.transaction(kind=kind, op="0123456789")
+    assert host.transaction._instances({"name": "mail", "count": 2}, "r1") == names

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import report
+from bench.deploy.site import settle
 from bench.report import Figure
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine
@@ -38,7 +39,7 @@ class Run:
 
 
 def play(lab: str, playbook: Path) -> Run:
-    """Run a playbook on the hosts of `lab`; raises HostwrightError with the last lines if it fails."""
+    """Run a playbook on the hosts of `lab`, once the processors are idle; raises HostwrightError if it fails."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -46,6 +47,7 @@ def play(lab: str, playbook: Path) -> Run:
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_roles",
     }
+    settle()
     started = time.monotonic()
     done = subprocess.run(
         ["ansible-playbook", str(playbook)],

@@ -134,6 +134,11 @@ def test_others_keep_their_files(two: Fleet) -> None:
         assert "# of somebody else" in two.says(name, f"cat {path}")
 
 
+def test_one_host_alone(two: Fleet) -> None:
+    for name in ("web2", "db1"):
+        two.changes_nothing("playbooks/site.yml", "--limit", name)
+
+
 def test_more_in_the_model(two: Fleet) -> None:
     def more(site: dict[str, Any]) -> None:
         site["web"].update(tls="self_signed", hsts_seconds=3600, rate_limit="2r/s", rate_burst=3)
@@ -196,8 +201,3 @@ def test_tls_taken_away(two: Fleet) -> None:
     two.provision("--tags", "nginx,firewall")
     assert ask(two.address("web1"))[0] == 200
     assert not opens(two.address("web1"), 443)
-
-
-def test_one_host_alone(two: Fleet) -> None:
-    for name in ("web2", "db1"):
-        two.changes_nothing("playbooks/site.yml", "--limit", name)

@@ -82,7 +82,7 @@ RENDERED: dict[tuple[str, str], dict[str, Any]] = {
     ("partition", "partitions.service.j2"): PARTITION,
     ("partition", "partitions.timer.j2"): PARTITION,
     ("postgresql", "hostwright.conf.j2"): POSTGRESQL,
-    ("rabbitmq", "rabbitmq.conf.j2"): {},
+    ("rabbitmq", "rabbitmq-env.conf.j2"): {},
     ("redis", "hostwright.conf.j2"): {"redis_password": 'a"b\\c', "redis_maxmemory": "100mb"},
     ("release", "boot.service.j2"): RELEASE,
     ("release", "hostwright-engine.j2"): RELEASE,

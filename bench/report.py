@@ -20,7 +20,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured quantity. Smaller is better; `goal` is the largest value that is good enough.
+    """One measured quantity. Smaller is better, and `goal` is the largest value that is good enough; with `larger`
+    it is the other way round.
 
     `spread` is the smallest and the largest of the samples of which `value` is the median. `beside` has the same
     quantity of each peer, measured in the same run.
@@ -32,11 +33,14 @@ class Figure:
     goal: float | None = None
     spread: tuple[float, float] | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
+    larger: bool = False
 
     @property
     def holds(self) -> bool | None:
         """Whether the goal is met; None where there is none."""
-        return None if self.goal is None else self.value <= self.goal
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.larger else self.value <= self.goal
 
 
 def median(
@@ -45,11 +49,33 @@ def median(
     unit: str,
     goal: float | None = None,
     beside: Mapping[str, Sequence[float]] | None = None,
+    larger: bool = False,
 ) -> Figure:
     """The figure of several samples: their median and spread, and each peer's median."""
     medians = {peer: round(statistics.median(values), 3) for peer, values in (beside or {}).items()}
     spread = (round(min(samples), 3), round(max(samples), 3))
-    return Figure(name, round(statistics.median(samples), 3), unit, goal, spread, medians)
+    return Figure(name, round(statistics.median(samples), 3), unit, goal, spread, medians, larger)
+
+
+def ratio(
+    name: str,
+    plain: Sequence[float],
+    ours: Sequence[float],
+    goal: float | None = None,
+    beside: Mapping[str, Sequence[float]] | None = None,
+) -> Figure:
+    """How fast something is by a plain way of doing it, from the times of rounds that took turns; 1: as fast."""
+    return median(
+        name,
+        [one / other for one, other in zip(plain, ours, strict=True)],
+        "x plain",
+        goal,
+        {
+            peer: [one / other for one, other in zip(plain, times, strict=True)]
+            for peer, times in (beside or {}).items()
+        },
+        larger=True,
+    )
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:

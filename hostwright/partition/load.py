@@ -7,7 +7,8 @@ import csv
 import datetime as dt
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TextIO
 
 import psycopg2
@@ -17,18 +18,17 @@ from hostwright.partition import render
 from hostwright.partition.catalog import INTEGERS, Table
 from hostwright.partition.spec import PartitionSpec
 
-CHUNK = 4 << 20
-"""Characters that are gathered for a child before they are sent."""
+CHUNK = 20_000
+"""Lines that are read and sorted while those before them are sent."""
 
 
 def load(connection: Any, spec: PartitionSpec, table: Table, source: TextIO, progress: Callable[[int], None]) -> int:
     """Load `source`, CSV with a header line, in one transaction; returns the number of rows.
 
     An empty field without quotes is NULL. A moment of the key without an offset is taken for UTC. Raises BadInput, and
-    nothing is loaded, where a line can't be read or has no child.
+    nothing is loaded, where a line can't be read.
     """
-    reader = csv.reader(source)
-    header = next(reader, [])
+    header = next(csv.reader([source.readline()]), [])
     known = [column[0] for column in table.columns]
     unknown = [name for name in header if name not in known]
     if unknown or spec.key not in header:
@@ -38,30 +38,20 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: TextIO, pro
             if unknown
             else f"{spec.key}, by which rows find their child, is not there.",
         )
-    route = Router(spec, table)
-    at = header.index(spec.key)
-    waiting: dict[str, io.StringIO] = {}
-    writers: dict[str, Any] = {}
     count = 0
     connection.autocommit = False
     try:
-        with connection.cursor() as cursor:
+        with connection.cursor() as cursor, ThreadPoolExecutor(1) as sender:
             cursor.execute("SET LOCAL timezone = 'UTC'")
-            for line in reader:
-                try:
-                    target = route(line[at])
-                except (ValueError, IndexError):
-                    raise BadInput(f"{spec.table}: line {reader.line_num}: no {spec.key} in {line!r}") from None
-                if target not in waiting:
-                    waiting[target] = io.StringIO()
-                    writers[target] = csv.writer(waiting[target])
-                writers[target].writerow(line)
-                count += 1
-                if waiting[target].tell() > CHUNK:
-                    _send(cursor, spec, target, header, waiting[target])
+            sent: Future[None] | None = None
+            for rows, lines in _sorted(source, header.index(spec.key), Router(spec, table)):
+                if sent:
+                    sent.result()
                     progress(count)
-            for target, lines in waiting.items():
-                _send(cursor, spec, target, header, lines)
+                sent = sender.submit(_send, cursor, spec, header, lines)
+                count += rows
+            if sent:
+                sent.result()
         connection.commit()
     except psycopg2.Error as error:
         if not connection.closed:
@@ -76,12 +66,48 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: TextIO, pro
     return count
 
 
-def _send(cursor: Any, spec: PartitionSpec, target: str, header: Iterable[str], lines: io.StringIO) -> None:
-    lines.seek(0)
-    name = f"{render.identifier(spec.schema_name)}.{render.identifier(target)}"
-    cursor.copy_expert(f"COPY {name} ({render.identifiers(header)}) FROM STDIN WITH (FORMAT csv)", lines)
-    lines.seek(0)
-    lines.truncate()
+def _send(cursor: Any, spec: PartitionSpec, header: list[str], lines: dict[str, list[str]]) -> None:
+    for target, texts in lines.items():
+        name = f"{render.identifier(spec.schema_name)}.{render.identifier(target)}"
+        copy = f"COPY {name} ({render.identifiers(header)}) FROM STDIN WITH (FORMAT csv)"
+        cursor.copy_expert(copy, io.BytesIO("".join(texts).encode()), 1 << 16)
+
+
+def _sorted(source: TextIO, at: int, route: Router) -> Iterator[tuple[int, dict[str, list[str]]]]:
+    """(number, lines by the table that they go to) of the next CHUNK rows, until none is left."""
+    number, done = 1, False
+    while not done:
+        lines: dict[str, list[str]] = {}
+        count = 0
+        for text in source:
+            number += 1
+            line = text
+            try:
+                if '"' in line:
+                    # A quoted field may hold commas and line ends.
+                    while line.count('"') % 2:
+                        more = source.readline()
+                        if not more:
+                            raise ValueError
+                        line += more
+                        number += 1
+                    key = next(csv.reader(line.splitlines(keepends=True)))[at]
+                else:
+                    key = line.rstrip("\r\n").split(",", at + 1)[at]
+                target = route(key)
+            except (ValueError, IndexError):
+                raise BadInput(f"line {number}: no value of the key in {line[:100]!r}", "Nothing was loaded.") from None
+            if target in lines:
+                lines[target].append(line)
+            else:
+                lines[target] = [line]
+            count += 1
+            if count == CHUNK:
+                break
+        else:
+            done = True
+        if count:
+            yield count, lines
 
 
 def _moment(text: str) -> dt.datetime:
@@ -98,33 +124,39 @@ class Router:
         self._integer = column[1] in INTEGERS
         self._zoned = column[1] == "timestamp with time zone"
         self._whole = spec.table_name
-        self._hot = table.hot if table.trigger == "AFTER" else (None, None)
         ranged = [child for child in table.children if not child.bound]
+        edges: list[tuple[Any, Any, str]] = [(c.lower, c.upper, c.name) for c in ranged if c.lower is not None]
+        lower, upper = table.hot
+        if table.trigger == "AFTER" and lower is not None:
+            edges = [edge for edge in edges if edge[0] != lower] + [(lower, upper, self._whole)]
+        self._edges = sorted(edges, key=lambda edge: edge[0])
+        self._lowers = [edge[0] for edge in self._edges]
         self._first = next((child for child in ranged if child.lower is None), None)
-        self._rest = [child for child in ranged if child.lower is not None]
-        self._lowers = [child.lower for child in self._rest]
-        self._seen: dict[str, str] = {}
+        self._days: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
-        found = self._seen.get(text)
-        if found is None:
-            found = self._find(text)
-            if len(self._seen) < 100_000:
-                self._seen[text] = found
-        return found
+        found = self._days.get(text[:10])
+        return found if found else self._find(text)
 
     def _find(self, text: str) -> str:
-        value: Any = int(text) if self._integer else _moment(text)
+        if self._integer:
+            return self._at(int(text))
+        value = _moment(text)
         if self._zoned and value.tzinfo is None:
             value = value.replace(tzinfo=dt.timezone.utc)
-        lower, upper = self._hot
-        if lower is not None and upper is not None and lower <= value < upper:
-            return self._whole
+        found = self._at(value)
+        day = value.replace(hour=0, minute=0, second=0, microsecond=0)
+        # Whatever its offset, a moment of this day lies between these.
+        around = [self._at(day + dt.timedelta(days=days)) for days in (-1, 0, 1, 2)] if 1 < day.year < 9999 else []
+        if around == [found] * 4 and len(text) >= 10 and text[4] == text[7] == "-":
+            self._days[text[:10]] = found
+        return found
+
+    def _at(self, value: Any) -> str:
         index = bisect.bisect_right(self._lowers, value) - 1
         if index >= 0:
-            child = self._rest[index]
-            if child.upper is None or value < child.upper:
-                return child.name
-        if index < 0 and self._first is not None and (self._first.upper is None or value < self._first.upper):
+            _, upper, name = self._edges[index]
+            return name if upper is None or value < upper else self._whole
+        if self._first is not None and (self._first.upper is None or value < self._first.upper):
             return self._first.name
         return self._whole

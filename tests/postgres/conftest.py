@@ -143,10 +143,9 @@ def events(database: Database) -> Database:
     """A database with the table `events`: ten rows on the first of each of the months 2025-11 to 2026-03."""
     database.run(EVENTS)
     database.run(
-        "INSERT INTO events (created_at, kind) SELECT moment, 'old' FROM"
-        " generate_series(timestamp '2025-11-01', '2026-03-01', '1 month') AS month,"
-        " LATERAL (SELECT (month + n * interval '1 hour') AT TIME ZONE 'UTC' AS moment"
-        " FROM generate_series(0, 9) n) x"
+        "INSERT INTO events (created_at, kind)"
+        " SELECT (timestamp '2025-11-01' + n / 10 * interval '1 month' + n % 10 * interval '1 hour') AT TIME ZONE 'UTC',"
+        " 'old' FROM generate_series(0, 49) n ORDER BY n"
     )
     return database
 

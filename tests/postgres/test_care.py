@@ -131,8 +131,8 @@ def test_load(events: Database, wanted: Any) -> None:
         ("", BadInput, "the file's columns are none"),
         ("id,kind\n", BadInput, "created_at, by which rows find their child, is not there"),
         ("created_at,knd\n", BadInput, "Unknown: knd"),
-        ("created_at,kind\n2026-03-01,a\nyesterday,b\n", BadInput, "line 3: no created_at in"),
-        ("created_at,kind\n2026-03-01,a\n\n", BadInput, "line 3: no created_at in"),
+        ("created_at,kind\n2026-03-01,a\nyesterday,b\n", BadInput, "line 3: no value of the key in"),
+        ("created_at,kind\n2026-03-01,a\n\n", BadInput, "line 3: no value of the key in"),
         (f"created_at,kind\n2026-03-01,{'x' * 41}\n", HostwrightError, "nothing was loaded: value too long"),
     ],
 )

@@ -1,0 +1,53 @@
+"""`make bench-partition`: divided tables beside plain ones, hand-written partitions and pg_partman, on real servers.
+
+Ratios are a plain table's time by ours, in rounds that take turns: 1 is as fast as a plain table. pg_partman is the
+Debian package's (apt-get install postgresql-15-partman). What else the machine does shows in the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from bench import report
+from bench.partition import care, scale, writes
+from bench.report import Figure
+from tests.postgres import servers
+
+PARTS: dict[str, Callable[[servers.Server, int], list[Figure]]] = {
+    "hot": writes.hot,
+    "spread": writes.spread,
+    "load": writes.load,
+    "django": writes.django,
+    "adopt": care.adopt,
+    "drop": care.drop_under_a_reader,
+    "roll": care.roll_over,
+    "plan": scale.plan,
+    "children": scale.children,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=PARTS, help="a part to measure; may be repeated")
+    parser.add_argument("--pg", action="append", type=int, help="a server's major version (default: 10, 15 and 18)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts (default: 5)")
+    chosen = parser.parse_args()
+    figures: list[Figure] = []
+    for major in chosen.pg or [10, 15, 18]:
+        settings = {"shared_buffers": "512MB", "max_wal_size": "4GB", "max_locks_per_transaction": "4096"}
+        try:
+            with servers.server(major, settings) as server:
+                for name in chosen.only or PARTS:
+                    figures += PARTS[name](server, chosen.rounds)
+        except servers.Missing as missing:
+            print(f"error: PostgreSQL {major}: {missing}", file=sys.stderr)
+            return 1
+    report.show("Partitions", figures)
+    print(report.write("partition", figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""What many children cost."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+
+from bench.partition import tables, writes
+from bench.report import Figure, median, ratio
+from hostwright.partition import apply, catalog
+from hostwright.partition import plan as planning
+from tests.postgres import servers
+
+
+def _how(server: servers.Server) -> str:
+    return "declarative" if server.major >= 11 else "landing"
+
+
+def plan(server: servers.Server, rounds: int) -> list[Figure]:
+    """A plan of a table with 1000 children."""
+    how = _how(server)
+    wanted = tables.spec(strategy=how, interval="day", keep=None, adopt="drain")
+    connection = tables.make(server, "bench_plan", "plain")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO events (created_at, kind, payload) VALUES (%s, '', '')",
+            (tables.NOW - dt.timedelta(days=996),),
+        )
+    apply.apply(connection, planning.plan(wanted, catalog.read(connection, wanted), tables.NOW), lambda *_: None)
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        steps = planning.plan(wanted, catalog.read(connection, wanted), tables.NOW)
+        times.append(time.perf_counter() - started)
+        assert steps == []
+    connection.close()
+    return [median(f"plan of 1000 children, {how}, PostgreSQL {server.major}", times, "s", 1.0)]
+
+
+def children(server: servers.Server, rounds: int) -> list[Figure]:
+    """Hot rows with 120 and 1000 children, beside 12."""
+    how = _how(server)
+    made = {months: tables.make(server, f"bench_{months}", how, months) for months in (12, 120, 1000)}
+    times: dict[int, list[float]] = {months: [] for months in made}
+    for _ in range(rounds):
+        for months, connection in made.items():
+            started = time.perf_counter()
+            writes._single(connection, [tables.HOT] * 1500)
+            times[months].append(time.perf_counter() - started)
+    for connection in made.values():
+        connection.close()
+    return [
+        ratio(f"hot rows, {months} children by 12, {how}, PostgreSQL {server.major}", times[12], times[months], 0.9)
+        for months in (120, 1000)
+    ]

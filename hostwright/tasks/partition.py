@@ -7,16 +7,15 @@ import datetime as dt
 import json as json_
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hostwright import console
+from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
+from hostwright.partition.plan import Step
+from hostwright.partition.spec import PartitionSpec
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
-
-if TYPE_CHECKING:
-    from hostwright.partition.plan import Step
-    from hostwright.partition.spec import PartitionSpec
 
 PENDING = 3
 """Exit status of a plan that has something to do."""
@@ -31,7 +30,7 @@ def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[Part
     """Each spec with a connection to its database."""
     from hostwright.partition import connection
 
-    found = _fleet.inventory(inventory)
+    found = inventories.load(inventory)
     specs = [spec for spec in found.site.partitions if not table or table in (spec.table, spec.table_name)]
     if not specs:
         raise BadInput(f"no partition spec for {table}" if table else "the site has no partitions", "See `partitions`.")
@@ -230,6 +229,38 @@ def load(c: Any, file: str, inventory: str = "", table: str = "", dsn: str = "")
             lambda rows: print(f"{spec.table}: {rows:,} rows", flush=True),
         )
         print(f"{spec.table}: {count:,} rows loaded")
+
+
+@task(help={**OPTIONS, "child": "the child table", "to": "a directory on this machine", "drop": "drop it afterwards"})
+def archive(
+    c: Any,
+    child: str,
+    to: str,
+    inventory: str = "",
+    table: str = "",
+    dsn: str = "",
+    drop: bool = False,
+    yes: bool = False,
+) -> None:
+    """Write a child to a compressed file with a manifest, here; take it out of its table, and drop it if asked."""
+    from hostwright.partition import archive as archiving
+
+    with _databases(inventory, dsn, table) as databases:
+        spec, connection = _one(databases, "archive")
+        if drop:
+            console.confirm(f"{spec.table}: drop {child} once it is archived?", yes)
+        print(archiving.write(connection, spec, child, Path(to), drop))
+
+
+@task(help={**OPTIONS, "manifest": "the manifest that archive wrote, with its file beside it"})
+def restore(c: Any, manifest: str, inventory: str = "", table: str = "", dsn: str = "") -> None:
+    """Make an archived child again, with its rows; retention takes it again unless `keep` is longer by then."""
+    from hostwright.partition import archive as archiving
+
+    with _databases(inventory, dsn, table) as databases:
+        spec, connection = _one(databases, "restore")
+        found = archiving.read(connection, spec, Path(manifest))
+        print(f"{spec.table}: {found.child} is back, {found.rows:,} rows")
 
 
 @task(help=OPTIONS)

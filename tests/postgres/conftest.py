@@ -143,9 +143,9 @@ def events(database: Database) -> Database:
     """A database with the table `events`: ten rows on the first of each of the months 2025-11 to 2026-03."""
     database.run(EVENTS)
     database.run(
-        "INSERT INTO events (created_at, kind)"
-        " SELECT (timestamp '2025-11-01' + n / 10 * interval '1 month' + n % 10 * interval '1 hour') AT TIME ZONE 'UTC',"
-        " 'old' FROM generate_series(0, 49) n ORDER BY n"
+        "INSERT INTO events (kind, created_at) SELECT 'old',"
+        " (timestamp '2025-11-01' + n / 10 * interval '1 month' + n % 10 * interval '1 hour') AT TIME ZONE 'UTC'"
+        " FROM generate_series(0, 49) n ORDER BY n"
     )
     return database
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ import fabric
 import paramiko
 
 from hostwright.errors import BadInput, Busy, HostwrightError
+
+# It would print what it also raises.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT = 10
 """Seconds."""
@@ -112,7 +116,7 @@ class Remote:
                     f"{self.name}: the host key of {self.address} is not known",
                     f"Compare its fingerprint, then: ssh-keyscan -p {self.port} {self.address} >> {self.known_hosts}",
                 ) from None
-            raise Unreachable(f"{self.name}: {where}: {error}") from None
+            raise Unreachable(f"{self.name}: {where} can't be reached: {error}", "Is it an ssh server?") from None
         except OSError as error:
             reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or error
             raise Unreachable(f"{self.name}: {where} can't be reached: {reason}", "Is the host up?") from None

@@ -47,7 +47,6 @@ def status(c: Any, name: str = "lab") -> None:
 
 
 @task(
-    positional=["host"],
     help={"host": "default: the first", "name": "name of the lab", "user": "root or deploy"},
 )
 def ssh(c: Any, host: str = "", name: str = "lab", user: str = "root") -> None:
@@ -58,13 +57,13 @@ def ssh(c: Any, host: str = "", name: str = "lab", user: str = "root") -> None:
     os.execvp("ssh", ["ssh", *options, f"{user}@{address}"])
 
 
-@task(positional=["host"], help={"host": "default: the first", "name": "name of the lab"})
+@task(help={"host": "default: the first", "name": "name of the lab"})
 def kill(c: Any, host: str = "", name: str = "lab") -> None:
     """Take away a host's power."""
     machine.kill(_host(name, host))
 
 
-@task(positional=["host"], help={"host": "default: the first", "name": "name of the lab"})
+@task(help={"host": "default: the first", "name": "name of the lab"})
 def boot(c: Any, host: str = "", name: str = "lab") -> None:
     """Boot a host that was killed."""
     machine.start(_host(name, host))

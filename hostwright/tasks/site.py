@@ -102,7 +102,6 @@ def deploy(
 
 
 @task(
-    positional=["release"],
     help={
         "release": "default: the one before",
         "migrations": "undo the migrations that came with the newer releases",

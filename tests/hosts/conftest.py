@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +47,9 @@ class World:
         )
         printed = done.stdout + done.stderr
         assert done.returncode == status, f"{' '.join(argv)} ended with {done.returncode}:\n{printed[-6000:]}"
-        assert "Traceback (most recent call last)" not in done.stderr, printed[-6000:]
+        # Of the application's, indented, there may be one: it is the cause that an error shows.
+        assert not re.search(r"^Traceback", done.stderr, re.MULTILINE), printed[-6000:]
         return printed
-
-    def start(self, *argv: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
 
     def fab(self, *argv: str, status: int = 0) -> str:
         return self.run("fab", *argv, status=status)
@@ -59,6 +57,11 @@ class World:
     def page(self, path: str = "/") -> str:
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
             return str(answer.read().decode())
+
+    def serving(self) -> tuple[str, str]:
+        """The banner and the release of what serves."""
+        page = self.page()
+        return page.split("<p>")[1].split("</p>")[0].strip(), page.split("<code>")[1].split("</code>")[0]
 
     def on_host(self, *argv: str) -> str:
         return machine.execute(self.host, argv)
@@ -110,7 +113,7 @@ def world() -> Iterator[World]:
         machine.down(LAB)
     hosts = machine.up(LAB, "one", "debian:12")
     shutil.rmtree(repository, ignore_errors=True)
-    shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__", "deploy"))
     git(repository, "init", "-q")
     git(repository, "add", "-A")
     git(repository, "commit", "-q", "-m", "first")
@@ -135,6 +138,25 @@ def deployed(provisioned: World) -> World:
     """The same, with a first release live."""
     provisioned.deploy_text("the first release")
     return provisioned
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def started() -> Iterator[Start]:
+    """Start a command whose output is read as it comes; it has ended, or is ended, with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*argv: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 def eventually(what: str, condition: object, seconds: float = 30) -> None:

@@ -42,6 +42,11 @@ def ask_to_stop(site, slot):
     units.systemctl("stop", "--no-block", listener, service)
 
 
+def kill(paths, slot):
+    """End `slot`, which never had a request, without waiting for anything; `stop` has to follow."""
+    units.systemctl("kill", "--signal=KILL", names(paths.site, slot)[0])
+
+
 def stop(paths, slot, timeout):
     """Stop `slot`; its socket first, so that nothing starts it again."""
     service, listener = names(paths.site, slot)

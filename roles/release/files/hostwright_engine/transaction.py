@@ -73,7 +73,7 @@ class Transaction:
         if kind == "deploy":
             release = request["release"]
             if release in self.state["releases"] or os.path.lexists(self.paths.release(release)):
-                raise BadRequest("the release {} is on this host already".format(release), "Use: fab rollback " + release)
+                raise BadRequest("the release {} is on this host already".format(release), "Use: fab rollback --release " + release)
         elif kind == "rollback":
             release = request.get("release") or releases.before(self.state)
             releases.usable(self.paths, self.state, release)
@@ -564,6 +564,8 @@ class Transaction:
             if slot and self.past("flipping"):
                 slots.drain(self.paths, slot, self.agreed["releases"]["drain_timeout"])
         if slot:
+            if not self.past("flipping"):
+                slots.kill(self.paths, slot)
             slots.stop(self.paths, slot, 60)
         commands.kill_user(account(self.agreed["build_user"]).pw_uid)
         if record["kind"] == "deploy":

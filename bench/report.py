@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,8 +95,8 @@ def show(title: str, figures: Sequence[Figure]) -> None:
             {None: "", True: "[green]holds[/]", False: "[red]falls short[/]"}[figure.holds],
             *(_beside(figure, peer) for peer in peers),
         )
-    console = Console(highlight=False)
-    console.print(table, width=None if console.is_terminal else 160)
+    # As wide as it needs where nobody watches.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(table)
 
 
 def _beside(figure: Figure, peer: str) -> str:

@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=PARTS, help="a part to measure; may be repeated")
     parser.add_argument("--hosts", type=int, choices=(1, 4), action="append", help="speed: this many hosts alone")
     parser.add_argument("--rounds", type=int, default=5, help="rounds for the times of `speed` (default: 5)")
-    parser.add_argument("--loaded", type=int, default=2, help="rounds under load of `speed` (default: 2)")
+    parser.add_argument("--loaded", type=int, default=1, help="rounds under load of `speed` (default: 1)")
     parser.add_argument("--keep", action="store_true", help="keep the hosts, which saves minutes the next time")
     chosen = parser.parse_args()
     started = time.monotonic()

@@ -133,7 +133,7 @@ def run(argv: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) ->
     return done.stdout
 
 
-def settle(busy: float = 0.2, seconds: float = 20.0) -> None:
+def settle(busy: float = 0.2, seconds: float = 10.0) -> None:
     """Wait until the processors have been idle for a second, so that one measurement does not burden the next."""
     deadline = time.monotonic() + seconds
     quiet = 0

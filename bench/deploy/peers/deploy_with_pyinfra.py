@@ -1,7 +1,7 @@
 """The same steps with pyinfra. Data: `source`, and for each host `first`, which migrates and runs beat."""
 
 from pyinfra import host
-from pyinfra.operations import files, pip, server, systemd
+from pyinfra.operations import files, pip, server
 
 CURRENT = "/srv/peer/pyinfra/current"
 MANAGE = f"set -a; . /srv/peer/pyinfra.env; cd {CURRENT}; /srv/peer/venv/bin/python manage.py"
@@ -16,10 +16,6 @@ pip.packages(name="Requirements", requirements=f"{CURRENT}/requirements.txt", vi
 server.shell(name="Static files", commands=[f"{MANAGE} collectstatic --noinput"])
 if host.data.first:
     server.shell(name="Migrate", commands=[f"{MANAGE} migrate --noinput"])
-for service in ("web", "worker", *(["beat"] if host.data.first else [])):
-    systemd.service(
-        name=f"Restart {service}",
-        service=f"peer-{service}@pyinfra.service",
-        restarted=True,
-        _sudo=True,
-    )
+services = ("web", "worker", "beat") if host.data.first else ("web", "worker")
+units = " ".join(f"peer-{service}@pyinfra" for service in services)
+server.shell(name="Restart", commands=[f"systemctl restart {units}"], _sudo=True)

@@ -35,6 +35,11 @@ from django.db.backends.postgresql.features import DatabaseFeatures  # noqa: E40
 
 # Whether Django supports a server of that age is not the question here.
 DatabaseFeatures.minimum_database_version = (9, 5)
+if django.VERSION < (3, 0):
+    # It can't read the offset that psycopg2 2.9 gives it; older ones don't go with a newer Python.
+    from django.db.backends.postgresql import base
+
+    base.utc_tzinfo_factory = lambda offset: UTC
 
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist  # noqa: E402
 from django.db import Error, connection, models, transaction  # noqa: E402

@@ -1,8 +1,10 @@
-"""Django on a partitioned table: the same calls as on a plain one, with the same results."""
+"""Django on a divided table: the calls give what they give on a plain one. HOSTWRIGHT_PG=all: with older Djangos too."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,41 +12,60 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import need
 from tests.postgres.conftest import Database, spec
 
-CALLS = Path(__file__).with_name("django_calls.py")
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parent.parent / ".cache" / "django"
+VERSIONS = ["installed", *(["2.2", "4.2"] if os.environ.get("HOSTWRIGHT_PG") == "all" else [])]
 
 
-def django(verb: str, database: Database) -> dict[str, Any]:
+@pytest.fixture(scope="session", params=VERSIONS)
+def library(request: pytest.FixtureRequest) -> str:
+    """A directory with that version of Django, or nothing for the installed one."""
+    if request.param == "installed":
+        return ""
+    pinned, target = HERE / f"django-{request.param}.txt", CACHE / request.param
+    if not target.exists():
+        argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
+        done = subprocess.run([*argv, str(target), "-r", str(pinned)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            shutil.rmtree(target, ignore_errors=True)
+            need(f"Django {request.param}", done.stderr.strip()[-300:], "pip has to reach a package index.")
+    return str(target)
+
+
+def django(verb: str, database: Database, library: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, CALLS, verb, database.server.dsn(database.name, "shop")],
+        [sys.executable, str(HERE / "django_calls.py"), verb, database.server.dsn(database.name, "shop")],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": library},
     )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(line) for line in done.stdout.splitlines())
 
 
-def plain(database: Database) -> dict[str, Any]:
+def plain(database: Database, library: str) -> dict[str, Any]:
     """What the calls give on a plain table, which is then gone."""
-    django("create", database)
-    result = django("run", database)
+    django("create", database, library)
+    result = django("run", database, library)
     database.run("DROP TABLE events CASCADE")
-    django("create", database)
+    django("create", database, library)
     return result
 
 
 @pytest.mark.parametrize("strategy", ["declarative", "landing"])
-def test_every_call_gives_what_it_gives_on_a_plain_table(database: Database, strategy: str) -> None:
+def test_every_call_gives_what_it_gives_on_a_plain_table(database: Database, strategy: str, library: str) -> None:
     if strategy == "declarative" and database.major < 11:
         pytest.skip("declarative needs PostgreSQL 11")
-    expected = plain(database)
+    expected = plain(database, library)
     assert expected["the_same_key_twice"] == "IntegrityError"
     assert expected["too_long"] == "DataError"
     database.apply(spec(strategy=strategy))
-    found = django("run", database)
+    found = django("run", database, library)
     if strategy == "landing":
         # The row in the way is in a child, where ON CONFLICT does not look.
         assert expected.pop("ignore_conflicts") == [2000]

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shlex
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,9 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT = 10
 """Seconds."""
+
+SILENCE = 10
+"""Seconds without an acknowledgement after which a connection counts as lost: a host that is gone says no goodbye."""
 
 PROTOCOL = 1
 """What is spoken with the engine; one that speaks another refuses."""
@@ -121,6 +125,7 @@ class Remote:
             reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or error
             raise Unreachable(f"{self.name}: {where} can't be reached: {reason}", "Is the host up?") from None
         connection.transport.set_keepalive(5)
+        _notice_silence((gateway or connection).transport.sock)
         self._connection = connection
 
     def _check_keys(self, connection: Any) -> None:
@@ -184,6 +189,12 @@ class Remote:
             return event
         finally:
             call.channel.close()
+
+
+def _notice_silence(link: Any) -> None:
+    """Have the system break a connection on which nothing is acknowledged; else it tries for a quarter of an hour."""
+    if isinstance(link, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
 
 
 PROVISION = "Run: ansible-playbook playbooks/bootstrap.yml playbooks/site.yml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ class Connection:
 
     error: BaseException | None = None
     made: list[Connection]
+    sock: Any = None
 
     def __init__(self, host: str, **options: Any) -> None:
         self.host = host
@@ -200,6 +202,13 @@ def test_host_keys_are_checked_on_every_hop(connection: type[Connection], tmp_pa
     assert connection.made[1].options["gateway"] is connection.made[0]
     assert connection.made[1].options["connect_kwargs"]["key_filename"] == str(key)
     assert connection.made[1].options["connect_kwargs"]["look_for_keys"] is False
+
+
+def test_a_host_that_is_gone_is_noticed(connection: type[Connection]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as link:
+        connection.sock = link
+        remote.Remote("web1", {}, "shop").connect()
+        assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
 
 
 def test_a_key_that_is_not_there(connection: type[Connection]) -> None:

@@ -267,9 +267,13 @@ def test_the_interpreter_is_asked() -> None:
         (lambda path: None, "No such file or directory"),
         (lambda path: path.write_text(""), "Permission denied"),
         (lambda path: (path.write_text("#!/bin/sh\nexit 3\n"), path.chmod(0o755)), "exit status 3"),
+        (lambda path: (path.write_text("#!/bin/sh\nexec sleep 9\n"), path.chmod(0o755)), "timed out after 0.1 seconds"),
     ],
 )
-def test_an_interpreter_that_does_not_run(tmp_path: Path, make: Callable[[Path], Any], why: str) -> None:
+def test_an_interpreter_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Any], why: str
+) -> None:
+    monkeypatch.setattr(venvs, "ASKING", 0.1)
     python = tmp_path / "python3"
     make(python)
     with pytest.raises(Failed) as caught:

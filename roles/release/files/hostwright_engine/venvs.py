@@ -16,6 +16,10 @@ READY = ".hostwright-ready"
 PIP_PINS = {(3, 5): "20.3.4", (3, 6): "21.3.1"}
 """The last pip for a Python whose own is too old to know which releases still support it."""
 PIP_FOR_GROUPS = "25.1.1"
+
+ASKING = 20
+"""Seconds for an interpreter to say what it is."""
+
 _INCLUDE = re.compile(r"^[ \t]*(?:-r|-c|--requirement\b|--constraint\b)[ \t=]*([^\s#]\S*)", re.MULTILINE)
 _LOCAL = re.compile(
     r"^[ \t]*(?:(?:-e|--editable\b)[ \t=]*)?(?:[\w.-]+(?:\[[^\]]*\])?[ \t]*@[ \t]*file:(?://)?)?([^\s;#\[-][^\s;#\[]*)", re.MULTILINE
@@ -27,8 +31,8 @@ def interpreter(python):
     """(version, platform) of the interpreter `python`, such as ([3, 11], "linux-x86_64-cpython-311")."""
     script = "import json, sys, sysconfig; v = sys.version_info; print(json.dumps([[v[0], v[1]], sysconfig.get_platform()]))"
     try:
-        printed = subprocess.check_output([python, "-I", "-c", script], stderr=subprocess.STDOUT)
-    except (OSError, subprocess.CalledProcessError) as error:
+        printed = subprocess.check_output([python, "-I", "-c", script], stderr=subprocess.STDOUT, timeout=ASKING)
+    except (OSError, subprocess.SubprocessError) as error:
         raise Failed(
             "the interpreter {} does not run: {}".format(python, getattr(error, "strerror", None) or error),
             "Set python.version or python.interpreter to one that is installed, then run the site playbook",

@@ -119,6 +119,8 @@ def main() -> int:
     except HostwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        return 130
     finally:
         for lab in (OURS, THEIRS, FOUR):
             machine.down(lab)

@@ -50,7 +50,13 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
         if path.exists():
             raise BadInput(f"{path} is there already", "Archives are never written over; move it away.")
     if any(one.name == child for one in table.children):
-        names = {"schema": spec.schema_name, "table": spec.table_name, "child": child, "dropped": False}
+        names = {
+            "schema": spec.schema_name,
+            "table": spec.table_name,
+            "child": child,
+            "dropped": False,
+            "moved_to": None,
+        }
         apply.apply(connection, [Step(f"detach {child}", "retire", names)], lambda *_: None)
     name = f"{render.identifier(spec.schema_name)}.{render.identifier(child)}"
     with _transaction(connection, spec) as cursor:

@@ -6,6 +6,7 @@ import bisect
 import csv
 import datetime as dt
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -75,39 +76,58 @@ def _send(cursor: Any, spec: PartitionSpec, header: list[str], lines: dict[str, 
 
 def _sorted(source: TextIO, at: int, route: Router) -> Iterator[tuple[int, dict[str, list[str]]]]:
     """(number, lines by the table that they go to) of the next CHUNK rows, until none is left."""
-    number, done = 1, False
-    while not done:
-        lines: dict[str, list[str]] = {}
-        count = 0
-        for text in source:
-            number += 1
-            line = text
-            try:
-                if '"' in line:
-                    # A quoted field may hold commas and line ends.
-                    while line.count('"') % 2:
-                        more = source.readline()
-                        if not more:
-                            raise ValueError
-                        line += more
-                        number += 1
-                    key = next(csv.reader(line.splitlines(keepends=True)))[at]
-                else:
-                    key = line.rstrip("\r\n").split(",", at + 1)[at]
-                target = route(key)
-            except (ValueError, IndexError):
-                raise BadInput(f"line {number}: no value of the key in {line[:100]!r}", "Nothing was loaded.") from None
-            if target in lines:
-                lines[target].append(line)
-            else:
-                lines[target] = [line]
-            count += 1
-            if count == CHUNK:
-                break
+    number = 1
+    while lines := list(itertools.islice(source, CHUNK)):
+        number += len(lines)
+        if any('"' in line for line in lines):
+            lines = [*_joined(lines, source)]
+        found: dict[str, list[str]] = {}
+        for day, those in _by_day(lines, at).items():
+            for index, line in enumerate(those):
+                target = route.days.get(day)
+                if target:
+                    found.setdefault(target, []).extend(those[index:])
+                    break
+                try:
+                    target = route(_field(line, at))
+                except (ValueError, IndexError):
+                    raise BadInput(
+                        f"line {number - len(lines) + lines.index(line) + 1}: no value of the key in {line[:100]!r}",
+                        "Nothing was loaded.",
+                    ) from None
+                found.setdefault(target, []).append(line)
+        yield len(lines), found
+
+
+def _joined(lines: list[str], source: TextIO) -> Iterator[str]:
+    """`lines` with those put together that a quoted line end divides; the last may need more of `source`."""
+    more = itertools.chain(lines, source)
+    for _ in range(len(lines)):
+        line = next(more, "")
+        while line.count('"') % 2:
+            line += next(more, '"')
+        if line:
+            yield line
+
+
+def _by_day(lines: list[str], at: int) -> dict[str, list[str]]:
+    """`lines` by the first ten characters of their key, which are its day; a quoted line by itself."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        key = line[:10] if at == 0 else line.split(",", at + 1)[at][:10] if line.count(",") >= at else line
+        if '"' in line:
+            key = line
+        if key in found:
+            found[key].append(line)
         else:
-            done = True
-        if count:
-            yield count, lines
+            found[key] = [line]
+    return found
+
+
+def _field(line: str, at: int) -> str:
+    if '"' in line:
+        return next(csv.reader(line.splitlines(keepends=True)))[at]
+    return line.rstrip("\r\n").split(",", at + 1)[at]
 
 
 def _moment(text: str) -> dt.datetime:
@@ -132,13 +152,10 @@ class Router:
         self._edges = sorted(edges, key=lambda edge: edge[0])
         self._lowers = [edge[0] for edge in self._edges]
         self._first = next((child for child in ranged if child.lower is None), None)
-        self._days: dict[str, str] = {}
+        self.days: dict[str, str] = {}
+        """The tables of days, as the first ten characters of a moment, that lie in one child whatever its offset."""
 
     def __call__(self, text: str) -> str:
-        found = self._days.get(text[:10])
-        return found if found else self._find(text)
-
-    def _find(self, text: str) -> str:
         if self._integer:
             return self._at(int(text))
         value = _moment(text)
@@ -149,7 +166,7 @@ class Router:
         # Whatever its offset, a moment of this day lies between these.
         around = [self._at(day + dt.timedelta(days=days)) for days in (-1, 0, 1, 2)] if 1 < day.year < 9999 else []
         if around == [found] * 4 and len(text) >= 10 and text[4] == text[7] == "-":
-            self._days[text[:10]] = found
+            self.days[text[:10]] = found
         return found
 
     def _at(self, value: Any) -> str:

@@ -65,6 +65,7 @@ def recorded(spec: PartitionSpec, chosen: str) -> dict[str, Any]:
         "premake": spec.premake,
         "keep": spec.keep,
         "retention": spec.retention,
+        "archive_schema": spec.archive_schema,
     }
 
 
@@ -356,6 +357,11 @@ def _retention(
         yield Step(
             f"{spec.retention} {child.name} (before {render.bound(cutoff)})",
             "retire",
-            {**names, "child": child.name, "dropped": spec.retention == "drop"},
+            {
+                **names,
+                "child": child.name,
+                "dropped": spec.retention == "drop",
+                "moved_to": spec.archive_schema if spec.retention == "archive" else None,
+            },
             destructive=spec.retention == "drop",
         )

@@ -54,8 +54,11 @@ class PartitionSpec(BaseModel):
     """How many periods ahead have a child table."""
     keep: Annotated[int, Field(ge=1, le=1200)] | None = 12
     """How many whole periods before the current one are kept; null: all."""
-    retention: Literal["detach", "drop"] = "detach"
-    """What happens to a child that is older: detach leaves it as a table of its own."""
+    retention: Literal["detach", "archive", "drop"] = "detach"
+    """What happens to a child that is older: `detach` leaves it as a table of its own, `archive` moves that to another
+    schema, `drop` removes it with its rows."""
+    archive_schema: Annotated[str, StringConstraints(min_length=1)] = "archive"
+    """Where `retention: archive` puts children; it is made where it lacks."""
     database: str | None = None
     """Default: the site's first database."""
 

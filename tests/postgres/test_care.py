@@ -178,7 +178,7 @@ def test_the_database_and_the_plan_agree_on_every_period(
     at = moment if zoned else moment.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None)
     expected = calendar.period(calendar.step(calendar.position(moment), count))
     assert events.run(
-        "SELECT name, lower, upper FROM hostwright.period(ROW('public', %s, 'k', %s, NULL, %s, '', 1, 1, '', true,"
+        "SELECT name, lower, upper FROM hostwright.period(ROW('public', %s, 'k', %s, NULL, %s, '', 1, 1, '', '', true,"
         " NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, %s, %s, %s)",
         name,
         interval,
@@ -200,7 +200,7 @@ def test_the_database_and_the_plan_agree_on_ranges_of_integers(
     expected = calendar.period(calendar.step(calendar.position(value), count))
     assert events.run(
         "SELECT name, lower, upper FROM hostwright.period(ROW('public', 'events', 'k', 'integer', %s::bigint, '', '',"
-        " 1, 1, '', true, NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, 'bigint', %s, %s)",
+        " 1, 1, '', '', true, NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, 'bigint', %s, %s)",
         width,
         str(value),
         count,

@@ -1,4 +1,4 @@
-"""Django on a divided table: the calls give what they give on a plain one. HOSTWRIGHT_PG=all: with older Djangos too."""
+"""Django on a divided table gives what it gives on a plain one. HOSTWRIGHT_PG=all: older Djangos too."""
 
 from __future__ import annotations
 

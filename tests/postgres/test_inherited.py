@@ -182,6 +182,17 @@ def test_retention_in_the_database(events: Database, strategy: str) -> None:
     assert events.counts() == {"events_p202602": 10, "events_p202603": 10}
 
 
+def test_retention_to_another_schema(events: Database, strategy: str) -> None:
+    archived = wanted(strategy, keep=2, retention="archive", archive_schema="Old rows")
+    events.apply(archived)
+    assert events.apply(archived) == ["archive events_pmin (before 2026-01-01 00:00:00+00)"]
+    assert events.one('SELECT count(*) FROM "Old rows".events_pmin') == 20
+    assert events.one("SELECT count(*) FROM events") == 30
+    assert events.maintain(dt.datetime(2026, 4, 2, tzinfo=UTC))[-1] == "public.events: archived events_p202601"
+    assert events.one('SELECT count(*) FROM "Old rows".events_p202601') == 10
+    events.run('ALTER SCHEMA "Old rows" RENAME TO public_archive; DROP SCHEMA public_archive CASCADE')
+
+
 def test_what_was_changed_by_hand_is_seen_and_mended(events: Database, strategy: str) -> None:
     events.apply(wanted(strategy))
     events.run(

@@ -15,6 +15,15 @@ from hostwright.partition.plan import Step
 
 LOCK_TIMEOUT_MS = 50
 """How long a statement waits for a lock, and others behind it, before it gives way and tries again."""
+SESSION = {
+    "lock_timeout": f"{LOCK_TIMEOUT_MS}ms",
+    # Proving a bound and making an index take as long as they take; they hold no lock that anybody waits for.
+    "statement_timeout": "0",
+    # A row that was locked is read as it is once the lock is there.
+    "default_transaction_isolation": "read committed",
+    "timezone": "UTC",
+    "client_min_messages": "warning",
+}
 PATIENCE = 60.0
 """Seconds of trying before a step fails."""
 
@@ -57,14 +66,14 @@ def locked(connection: Any) -> Iterator[Any]:
                 raise HostwrightError(
                     "someone else is applying partitions to this database", "Try again when they are done."
                 )
-            cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}; SET timezone = 'UTC'")
-            cursor.execute("SET client_min_messages = 'warning'")
+            for name, value in SESSION.items():
+                cursor.execute(f"SET {name} = '{value}'")
             try:
                 yield cursor
             finally:
                 if not connection.closed:
                     cursor.execute("SELECT pg_advisory_unlock(%s)", (render.ADVISORY_LOCK,))
-                    cursor.execute("RESET lock_timeout; RESET timezone; RESET client_min_messages")
+                    cursor.execute("; ".join(f"RESET {name}" for name in SESSION))
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise HostwrightError(f"the connection was lost: {str(error).strip()}", "Apply again.") from None
 

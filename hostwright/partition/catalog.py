@@ -56,6 +56,8 @@ class Table:
     """`plain`, `inherited` (with children that Hostwright made), `partitioned`, or `other`."""
     owner: str = ""
     may_change: bool = False
+    may_not_make: str = ""
+    """Where the role that is connected may not make what a divided table needs."""
     partition_key: tuple[str, tuple[str, ...]] = ("", ())
     """Method and columns."""
     columns: tuple[tuple[str, str, bool], ...] = ()
@@ -111,7 +113,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
             found = rows("catalog_table", schema=spec.schema_name, table=spec.table_name)
             if not found:
                 return Table(version, exists=False)
-            oid, kind, owner, may_change, method, keys, indexed = found[0]
+            oid, kind, owner, may_change, may_not_make, method, keys, indexed = found[0]
             columns = rows("catalog_columns", oid=oid)
             constraints = rows("catalog_constraints", oid=oid)
             tables = rows("catalog_children", oid=oid)
@@ -144,6 +146,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         {"r": "plain", "p": "partitioned", "i": "inherited"}.get(kind, "other"),
         owner,
         may_change,
+        may_not_make or "",
         (method, tuple(keys or ())),
         tuple((name, kind_, bool(required)) for name, kind_, required, *_ in columns),
         tuple(name for name, _, _, _, generated, _ in columns if generated),

@@ -33,6 +33,11 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
         )
     if not table.may_change:
         raise BadInput(f"{where}: it belongs to {table.owner}, and you are not", "Connect as its owner.")
+    if table.may_not_make:
+        raise BadInput(
+            f"{where}: you may not make what is needed: {table.may_not_make}",
+            "GRANT CREATE, or connect as the database's owner.",
+        )
     if table.kind == "other":
         raise BadInput(
             f"{where}: it is no plain table",

@@ -12,6 +12,7 @@ import pytest
 
 from hostwright.errors import HostwrightError
 from hostwright.partition import apply, catalog, render
+from tests.postgres import servers
 from tests.postgres.conftest import UTC, Database, spec
 
 ADOPTED = [
@@ -22,11 +23,10 @@ ADOPTED = [
 ]
 
 
-@pytest.fixture
-def events(events: Database) -> Database:
-    if events.major < 11:
+@pytest.fixture(autouse=True)
+def _new_enough(server: servers.Server) -> None:
+    if server.major < 11:
         pytest.skip("declarative needs PostgreSQL 11")
-    return events
 
 
 def children(database: Database, table: str = "events") -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import connection
+from hostwright.partition import apply, connection
 from tests.postgres.conftest import Database, spec
 
 
@@ -28,6 +28,7 @@ from tests.postgres.conftest import Database, spec
             {},
             "the trigger mine would not do what it does",
         ),
+        ("ALTER TABLE events ENABLE ROW LEVEL SECURITY", {}, "row level security would not do what it does"),
         ("CREATE RULE r AS ON DELETE TO events DO INSTEAD NOTHING", {}, "the rule r would not do what it does"),
         (
             "CREATE TABLE notes (event bigint REFERENCES events)",
@@ -62,6 +63,30 @@ def test_a_role_without_rights(events: Database) -> None:
     events.connection = events.connect("reader")
     with pytest.raises(BadInput, match="it belongs to shop, and you are not"):
         events.plan(spec())
+
+
+def test_a_role_that_may_not_make_schemas(events: Database) -> None:
+    admin = events.server.connect(events.name)
+    admin.cursor().execute("ALTER TABLE events OWNER TO app")
+    events.connection.close()
+    events.connection = events.connect("app")
+    with pytest.raises(BadInput, match="you may not make what is needed: tables in schema public"):
+        events.plan(spec())
+    admin.cursor().execute("GRANT CREATE ON SCHEMA public TO app")
+    with pytest.raises(BadInput, match="what is needed: the schema hostwright in database test"):
+        events.plan(spec())
+    admin.cursor().execute("CREATE SCHEMA hostwright")
+    admin.close()
+    with pytest.raises(BadInput, match="functions in schema hostwright, which belongs to postgres"):
+        events.plan(spec())
+
+
+def test_settings_of_the_role_do_not_get_in_the_way(events: Database) -> None:
+    steps = events.plan(spec())
+    events.run("SET statement_timeout = 1; SET default_transaction_isolation = 'serializable'")
+    apply.apply(events.connection, steps, lambda *_: None)
+    events.run("RESET statement_timeout")
+    assert events.plan(spec()) == []
 
 
 def test_a_database_that_is_not_there(events: Database) -> None:

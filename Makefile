@@ -26,14 +26,14 @@ demo: $(READY) ## A throwaway host: provisioned, deployed to, partitioned, rolle
 demo-down: $(READY) ## Remove all that the demo made
 	@$(BIN)/python tools/demo.py --down
 
-test: $(READY) lint ## The tests: unit, PostgreSQL (oldest and newest), one host lifecycle
-	@$(BIN)/pytest tests
+test: $(READY) lint test-unit ## The tests: unit, PostgreSQL (oldest and newest), one host lifecycle
+	@$(BIN)/pytest tests/postgres tests/hosts
 
 test-unit: $(READY) ## Unit tests only; answers in seconds
-	@$(BIN)/pytest -q tests/unit
+	@$(BIN)/pytest -q -n auto tests/unit
 
-test-all: $(READY) lint ## Every matrix: all PostgreSQL versions, all Debian releases
-	@HOSTWRIGHT_PG=all HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests
+test-all: $(READY) lint test-unit ## Every matrix: all PostgreSQL versions, all Debian releases, faults
+	@HOSTWRIGHT_PG=all HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests/postgres tests/hosts
 
 lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy

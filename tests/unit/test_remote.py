@@ -155,7 +155,12 @@ KEY = paramiko.RSAKey.generate(1024)
             "web1: the host key of 10.0.0.1 is not known",
             "Compare its fingerprint, then: ssh-keyscan -p 22 10.0.0.1 >> /k",
         ),
-        (paramiko.SSHException("Error reading banner"), remote.Unreachable, "Error reading banner", ""),
+        (
+            paramiko.SSHException("Error reading banner"),
+            remote.Unreachable,
+            "Error reading banner",
+            "Is it an ssh server?",
+        ),
         (TimeoutError("timed out"), remote.Unreachable, "can't be reached: no answer in time", "Is the host up?"),
         (
             ConnectionRefusedError(111, "Connection refused"),

@@ -266,6 +266,7 @@ def test_an_archive_with_another_sha256(tmp_path: Path) -> None:
         b"\xfd7zXZ\x00" + b"x" * 50,
         gzip.decompress(SDIST)[:700],
     ],
+    ids=["empty", "text", "cut", "damaged", "gzip of text", "bzip2", "xz", "cut tar"],
 )
 def test_an_archive_that_can_not_be_read(tmp_path: Path, data: bytes) -> None:
     message = refusal(described(tmp_path / "a", data))

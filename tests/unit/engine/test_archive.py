@@ -195,7 +195,11 @@ def test_an_archive_that_is_cut_off_within_a_file(unpack: Callable[..., Path], e
         unpack(data=data[:end])
 
 
-@pytest.mark.parametrize("data", [b"", b"no archive", b"\x1f\x8b", gzip.compress(b"no archive")])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no archive", b"\x1f\x8b", gzip.compress(b"no archive")],
+    ids=["empty", "text", "cut", "gzip of text"],
+)
 def test_what_is_no_archive(unpack: Callable[..., Path], data: bytes) -> None:
     with pytest.raises(BadRequest, match="the archive can't be read"):
         unpack(data=data)

@@ -28,6 +28,8 @@ OPTIONS = {"table": "only this table", "dsn": "a database, instead of the site's
 @contextlib.contextmanager
 def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[PartitionSpec, Any]]]:
     """Each spec with a connection to its database."""
+    import psycopg2
+
     from hostwright.partition import connection
 
     found = inventories.load(inventory)
@@ -50,7 +52,10 @@ def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[Part
             role = found.site.database_owner(database)
             opened[name] = stack.enter_context(connection.through(remote, name, role))
         default = next(iter(opened))
-        yield [(spec, opened[dsn or spec.database or default]) for spec in specs]
+        try:
+            yield [(spec, opened[dsn or spec.database or default]) for spec in specs]
+        except psycopg2.Error as error:
+            raise HostwrightError(f"the database: {str(error).strip()}", "What was done before stays.") from None
 
 
 def _one(databases: list[tuple[PartitionSpec, Any]], verb: str) -> tuple[PartitionSpec, Any]:
@@ -178,6 +183,9 @@ def maintain(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: 
     with _databases(inventory, dsn, table) as databases:
         for connection in {id(connection): connection for _, connection in databases}.values():
             with connection.cursor() as cursor:
+                cursor.execute("SELECT to_regclass('hostwright.partitioned')")
+                if cursor.fetchone()[0] is None:
+                    raise BadInput("nothing is divided in the database", "`fab partition.apply` divides tables.")
                 while True:
                     cursor.execute("SELECT hostwright.maintain()")
                     step = cursor.fetchone()[0]

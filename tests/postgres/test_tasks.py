@@ -1,0 +1,89 @@
+"""`fab partition.*`, as a person and a pipeline call it."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+import invoke
+import pytest
+
+from hostwright import config
+from hostwright import inventory as inventories
+from hostwright.tasks import partition
+from tests.postgres.conftest import Database
+
+SITE = {
+    "name": "shop",
+    "source": {"git": "."},
+    "services": {"databases": [{"name": "shop"}]},
+    "partitions": [{"table": "events", "key": "created_at", "adopt": "drain", "keep": None}],
+}
+
+
+@pytest.fixture
+def fab(events: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Calls a task; gives what it printed and its exit status."""
+    site = config.load(SITE)
+    monkeypatch.setattr(inventories, "load", lambda inventory: types.SimpleNamespace(site=site))
+    dsn = events.server.dsn(events.name, "shop")
+
+    def call(name: str, **options: Any) -> tuple[str, int]:
+        status, said = 0, ""
+        try:
+            getattr(partition, name)(invoke.Context(), **{"dsn": dsn, **options})
+        except invoke.exceptions.Exit as end:
+            status, said = end.code, end.message or ""
+        return capsys.readouterr().out + said, status
+
+    return call
+
+
+def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> None:
+    printed, status = fab("maintain")
+    assert (printed.splitlines()[0], status) == ("error: nothing is divided in the database", 2)
+    printed, status = fab("plan")
+    assert status == 3
+    assert "-- events: make events_p202511\nSELECT hostwright.make_child(" in printed
+    printed, status = fab("plan", json=True)
+    assert json.loads(printed.splitlines()[0])["step"] == "install the functions in schema hostwright"
+    assert fab("apply", check=True)[1] == 3
+    printed, status = fab("apply")
+    assert status == 0
+    assert "events: move rows to the children of their periods, in small batches" in printed
+    assert fab("plan") == ("-- events: nothing to do\n", 0)
+    assert fab("apply") == ("events: nothing to do\n", 0)
+    assert fab("maintain") == ("", 0)
+    assert fab("verify") == ("events: all is well\n", 0)
+    printed, status = fab("status", json=True)
+    found = json.loads(printed)
+    assert found["problems"] == []
+    assert [child["child"] for child in found["children"]][:2] == ["events_pmin", "events_p202511"]
+    printed, status = fab("status")
+    assert "events_p202512  2025-12-01 00:00:00+00  2026-01-01 00:00:00+00" in printed
+
+    (tmp_path / "rows.csv").write_text("created_at,kind\n2025-12-24 12:00:00+00,loaded\n")
+    assert fab("load", file=str(tmp_path / "rows.csv")) == ("events: 1 rows loaded\n", 0)
+    printed, status = fab("load", file=str(tmp_path / "nowhere.csv"))
+    assert status == 2
+    assert fab("archive", child="events_p202512", to=str(tmp_path), drop=True, yes=True)[1] == 0
+    manifest = tmp_path / "events_p202512.json"
+    assert fab("restore", manifest=str(manifest)) == ("events: events_p202512 is back, 11 rows\n", 0)
+    events.run("DROP TABLE events_p202512")
+    printed, status = fab("verify")
+    assert status == 1
+    assert "no child for rows from 2025-12-01 00:00:00+00 up to 2026-01-01 00:00:00+00" in printed
+    assert fab("undo", yes=True)[1] == 0
+    assert events.one("SELECT count(*) FROM ONLY events") == 40
+    assert fab("undo", yes=True) == ("events: nothing to do\n", 0)
+
+
+def test_what_is_wrong_is_said_in_one_message(fab: Any, events: Database) -> None:
+    assert fab("plan", table="orders") == ("error: no partition spec for orders\n  See `partitions`.", 2)
+    printed, status = fab("plan", dsn="host=/nowhere")
+    assert (printed.startswith("error: the database can't be reached: "), status) == (True, 2)
+    events.run("ALTER TABLE events ALTER created_at DROP NOT NULL")
+    printed, status = fab("apply")
+    assert (printed.splitlines()[0], status) == ("error: partitions: events: created_at may be NULL", 2)

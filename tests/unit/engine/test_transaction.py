@@ -96,6 +96,26 @@ def test_a_release_is_deployed_once(host: Host) -> None:
     assert host.on_disk()["transaction"] is None
 
 
+def test_a_release_is_kept_with_the_room_that_going_back_would_have_taken(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.deployed("r1", "r2")
+    host.transaction.begin(request("rollback"))
+    host.state.transaction(phase="flipped")
+    write = storage.write_file
+    reserved = []
+
+    def recorded(path: str, data: Any) -> None:
+        reserved.append(Path(host.paths.reserve).exists())
+        write(path, data)
+
+    monkeypatch.setattr(storage, "write_file", recorded)
+    host.transaction.obey({"do": "confirm"})
+    assert set(reserved) == {False}
+    assert host.on_disk()["current"]["release"] == "r1"
+    assert host.on_disk()["previous"] == "r2"
+
+
 @pytest.mark.parametrize(("wanted", "release"), [(None, "r2"), ("r1", "r1")])
 def test_a_rollback_goes_to_the_newest_older_release_or_to_a_named_one(
     host: Host, wanted: str | None, release: str

@@ -416,6 +416,8 @@ class Transaction:
 
     def confirm(self, request):
         """The new release is kept."""
+        # A full disk is no reason to part from the rest of the fleet: what was kept free for going back serves to go on.
+        ownership.remove(self.paths.reserve)
         old = self.record["old"]
         if self.release in self.state["releases"]:
             self.state.release(self.release, status="good")

@@ -1,0 +1,365 @@
+"""One cell of the matrix: a deploy under load, a fault at a point of it, and what has to be true afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hostwright.errors import HostwrightError
+from hostwright.lab import machine
+from tests.hosts.conftest import ROOT, environment
+from tests.hosts.faults.inject import Injector
+from tests.hosts.faults.lab import APP_HOSTS, LAB
+from tests.hosts.faults.matrix import Cell, Point
+from tests.hosts.labs import Fleet
+from tests.hosts.load import Load
+
+WEB_HOSTS = ("web1", "web2")
+REACH = 60
+"""Seconds in which the deploy has to come to the point."""
+
+GOAL = 30.0
+"""Seconds to recover."""
+
+PATIENCE = 60
+"""Seconds in which the hosts have to end the transaction by themselves, before the next deploy has to do it."""
+
+RATE = 10
+"""Requests a second to each web host."""
+
+IDLE = 5
+"""Seconds without an engine after which the next deploy has to end a transaction."""
+
+TIDY = 20
+"""Seconds for old processes to end their work."""
+
+MIGRATION = """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("orders", "{before}")]
+    operations = []
+"""
+LOOK = (Path(__file__).with_name("look.py")).read_text(encoding="utf-8")
+TOO_LATE = "the deploy was over before it came to the point"
+
+
+class Running:
+    """A `fab deploy` that waits at a point, by itself or in the victim's engine."""
+
+    def __init__(self, fleet: Fleet, point: Point, directory: Path) -> None:
+        self.fleet, self.point, self.directory = fleet, point, directory
+        self.out = (directory / "out").open("w+", encoding="utf-8")
+        if point.step:
+            fleet.on(point.victim, "sh", "-c", f"mkdir -p /run/faults && echo '{point.step}' > /run/faults/pause")
+        self.process: subprocess.Popen[str] = subprocess.Popen(
+            (sys.executable, "-m", "tests.hosts.faults.paused_fab", "deploy", "--json", "-i", f"inventory/{LAB}"),
+            cwd=ROOT,
+            env={**environment(), "FAULTS_STATE": point.state, "FAULTS_DIRECTORY": str(directory)},
+            stdout=self.out,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def await_point(self) -> None:
+        deadline = time.monotonic() + REACH
+        while not self._reached():
+            if self.process.poll() is not None:
+                raise HostwrightError(f"{TOO_LATE}:\n{self.output()[-1500:]}")
+            if time.monotonic() > deadline:
+                raise HostwrightError(f"the deploy did not come to {self.point.name}:\n{self.output()[-1500:]}")
+            time.sleep(0.05)
+
+    def _reached(self) -> bool:
+        if self.point.state:
+            return (self.directory / "reached").exists()
+        return self.fleet.says(self.point.victim, "ls /run/faults/reached") == "/run/faults/reached"
+
+    def go(self) -> None:
+        """Let it go on."""
+        (self.directory / "go").touch()
+        if self.point.step:
+            self.fleet.says(self.point.victim, "touch /run/faults/go")
+
+    def output(self) -> str:
+        return (self.directory / "out").read_text(encoding="utf-8")
+
+    @property
+    def release(self) -> str:
+        """The release that it deploys."""
+        return str(json.loads(self.output().splitlines()[0])["release"])
+
+
+@contextlib.contextmanager
+def running(fleet: Fleet, point: Point) -> Iterator[Running]:
+    """A deploy on its way to `point`; at the end nothing of it or of its pause is left."""
+    with tempfile.TemporaryDirectory(prefix="hostwright-faults-") as directory:
+        deploy = Running(fleet, point, Path(directory))
+        try:
+            yield deploy
+        finally:
+            deploy.process.kill()
+            deploy.process.wait()
+            deploy.out.close()
+            for name in APP_HOSTS:
+                fleet.says(name, "rm -rf /run/faults")
+
+
+def looks(fleet: Fleet) -> dict[str, dict[str, Any]]:
+    """What each host of the application says of itself; one that says nothing has the key `error`."""
+    found = {}
+    for name in APP_HOSTS:
+        try:
+            found[name] = json.loads(fleet.on(name, "env", "PYTHONHOME=/usr", "/opt/faults/python3", "-c", LOOK))
+        except (HostwrightError, ValueError) as error:
+            found[name] = {"error": str(error)[-300:]}
+    return found
+
+
+def unsettled(seen: dict[str, dict[str, Any]], known: set[str]) -> list[str]:
+    """Why the fleet has not recovered yet: each host ends its transaction and serves one of the two releases."""
+    problems = []
+    for name, look in seen.items():
+        if "error" in look:
+            problems.append(f"{name} says nothing: {look['error']}")
+            continue
+        if look["transaction"] or look["locked"]:
+            phase = (look["transaction"] or {}).get("phase", "none")
+            problems.append(f"{name} is in a transaction ({phase}{', locked' if look['locked'] else ''})")
+        serving = look["current"] if look["served"] is None else look["served"]
+        if serving not in known or look["current"] not in known:
+            problems.append(f"{name} serves {serving}, {look['current']} is recorded, neither old nor new")
+        elif serving != look["current"]:
+            problems.append(f"{name} serves {serving}, and has {look['current']} recorded")
+    return problems
+
+
+def run(fleet: Fleet, point: Point, fault: str, number: int) -> Cell:
+    """Run one cell; what did not hold is in its `broken`. Raises HostwrightError where it never came to the point."""
+    cell = Cell(point.name, fault, machine_load=round(os.getloadavg()[0], 1))
+    old = looks(fleet)["web1"]["current"]
+    fleet.commit(_changes(fleet, point, number), f"cell {number}")
+    loads = {name: Load(fleet.address(name), rate=RATE) for name in WEB_HOSTS}
+    with contextlib.ExitStack() as stack:
+        for load in loads.values():
+            stack.enter_context(load)
+        deploy = stack.enter_context(running(fleet, point))
+        deploy.await_point()
+        known = {old, deploy.release}
+        hosts = {host.name: host for host in fleet.hosts}
+        injector = Injector(hosts, point, deploy.process, deploy.go, lambda: _compete(fleet, cell, number))
+        stack.callback(injector.end)
+        injector.inject(fault)
+        seen = _settle(fleet, known, cell, injector)
+        cell.status = None if deploy.process.poll() == -9 else deploy.process.poll()
+        if "Traceback" in deploy.output():
+            cell.broken.append(f"I3 a traceback: {_last(deploy.output())}")
+        _one_release(fleet, cell, seen, deploy, old)
+        if cell.alone:
+            _tidy(fleet, cell, "after it")
+        fleet.commit({"shop/templates/banner.txt": f"after cell {number}\n"}, f"after cell {number}")
+        again = _deploy(fleet)
+        if again.returncode:
+            cell.broken.append(f"I4 the next deploy ended with {again.returncode}: {_last(again.stdout)}")
+        _tidy(fleet, cell, "after the next deploy")
+        known.add(looks(fleet)["web1"].get("current", ""))
+    _requests(cell, loads, known, point, fault, injector)
+    _tasks(fleet, cell)
+    return cell
+
+
+def _changes(fleet: Fleet, point: Point, number: int) -> dict[str, str | None]:
+    """What has to differ in the release, so that the deploy comes to the point."""
+    changes: dict[str, str | None] = {"shop/templates/banner.txt": f"cell {number}\n"}
+    if point.name == "built":
+        plain = (ROOT / "examples" / "shop" / "requirements.txt").read_text(encoding="utf-8")
+        changes["requirements.txt"] = f"{plain}# cell {number}\n"
+    if point.name == "migrated":
+        before = sorted(path.stem for path in (fleet.repository / "orders/migrations").glob("0*.py"))[-1]
+        changes[f"orders/migrations/{int(before[:4]) + 1:04}_cell.py"] = MIGRATION.format(before=before)
+    return changes
+
+
+def _deploy(fleet: Fleet) -> subprocess.CompletedProcess[str]:
+    argv = ("fab", "deploy", "-i", f"inventory/{LAB}")
+    try:
+        return subprocess.run(
+            argv,
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        return subprocess.CompletedProcess(argv, 124, str(late.stdout), "")
+
+
+def _compete(fleet: Fleet, cell: Cell, number: int) -> None:
+    """A second operator deploys something else, and has to be told who is deploying."""
+    fleet.commit({"shop/templates/banner.txt": f"second operator {number}\n"}, "second operator")
+    second = _deploy(fleet)
+    if second.returncode != 75 or not re.search(r"\S+@\S+ is deploying", second.stdout):
+        cell.broken.append(f"I4 the second operator got {second.returncode}: {_last(second.stdout)}")
+
+
+def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> dict[str, dict[str, Any]]:
+    """Wait until the deploy and the fault have ended and the fleet has recovered; note in how many seconds."""
+    deadline = time.time() + injector.hold + PATIENCE
+    idle: float | None = None
+    while True:
+        exited = injector.process.poll() is not None
+        if exited or time.time() - injector.began > injector.hold:
+            injector.end()
+        seen = looks(fleet)
+        at = time.time()
+        problems = unsettled(seen, known)
+        if problems:
+            cell.seconds = None
+        elif cell.seconds is None:
+            cell.seconds = round(at - injector.over, 1)
+        over = exited and injector.lift is None
+        if over and cell.seconds is not None:
+            if cell.seconds > GOAL:
+                cell.broken.append(f"late: recovered after {cell.seconds} s")
+            return seen
+        idle = (idle or at) if over and _idle(fleet, seen) else None
+        if at > deadline or (idle and at - idle > IDLE):
+            cell.alone = False
+            if not exited:
+                cell.broken.append(f"I3 fab is still there after {at - injector.began:.0f} s")
+            if wrong := [problem for problem in problems if "transaction" not in problem]:
+                cell.broken.append(f"I2 {'; '.join(wrong)}")
+            return seen
+        time.sleep(0.3)
+
+
+def _idle(fleet: Fleet, seen: dict[str, dict[str, Any]]) -> bool:
+    """Whether there are transactions that no engine is at work on."""
+    waiting = [name for name, look in seen.items() if look.get("transaction")]
+    engines = "systemctl is-active hostwright-shop-transaction hostwright-shop-boot"
+    states = [fleet.says(name, engines).split() for name in waiting]
+    return bool(waiting) and all("activating" not in both and both[0] in ("failed", "inactive") for both in states)
+
+
+def _one_release(fleet: Fleet, cell: Cell, seen: dict[str, dict[str, Any]], deploy: Running, old: str) -> None:
+    """I3: one release, or the difference is reported."""
+    releases = {look.get("current") for look in seen.values()}
+    cell.serves = "both" if len(releases) > 1 else "old" if releases == {old} else "new"
+    status = cell.status
+    if status == 0 and cell.serves != "new":
+        cell.broken.append(f"I3 fab said that all is well, and {cell.serves} serves")
+    if status not in (0, 1, None):
+        cell.broken.append(f"I3 fab ended with {status}: {_last(deploy.output())}")
+    if cell.serves == "both" or not cell.alone:
+        told = subprocess.run(
+            ("fab", "status", "-i", f"inventory/{LAB}"),
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if told.returncode != 1 or not re.search(r"different releases|was interrupted", told.stderr):
+            cell.broken.append(f"I3 fab status ended with {told.returncode} and does not say so: {_last(told.stderr)}")
+        if status == 0:
+            cell.broken.append("I3 fab deploy ended with 0")
+
+
+def _tidy(fleet: Fleet, cell: Cell, when: str) -> None:
+    """I5: nothing is left over, once old processes have had their time."""
+    deadline = time.monotonic() + TIDY
+    while True:
+        found = {name: look.get("leftovers", [look.get("error")]) for name, look in looks(fleet).items()}
+        if not any(found.values()):
+            return
+        if time.monotonic() > deadline:
+            lines = [f"{name}: {', '.join(map(str, some[:6]))}" for name, some in found.items() if some]
+            cell.broken.append(f"I5 left over {when}: {'; '.join(lines)}")
+            return
+        time.sleep(0.5)
+
+
+def _requests(
+    cell: Cell, loads: dict[str, Load], known: set[str], point: Point, fault: str, injector: Injector
+) -> None:
+    """I1 and I2, as seen from outside: no failed request on a surviving host, and no release but the three."""
+    for name, load in loads.items():
+        cell.requests += load.done
+        failed = load.failed
+        if name == point.victim and fault in ("host killed", "host unreachable"):
+            cell.failed_elsewhere += len(failed)
+            failed = []
+        if fault == "database down":
+            # A request may have begun its wait before, and answers name the second in which they came.
+            first, last = (
+                time.strftime("%H:%M:%S", time.localtime(at)) for at in (injector.began - 1, injector.over + 3)
+            )
+            inside = [line for line in failed if first <= line.split()[0] <= last]
+            cell.failed_elsewhere += len(inside)
+            failed = [line for line in failed if line not in inside]
+        if failed:
+            cell.broken.append(f"I1 {len(failed)} of {load.done} requests to {name} failed: {'; '.join(failed[:3])}")
+        if load.releases - known:
+            cell.broken.append(f"I2 {name} answered as {', '.join(load.releases - known)}")
+
+
+def _tasks(fleet: Fleet, cell: Cell) -> None:
+    """I6: every order that was taken has had its task done."""
+    orders = ("runuser", "-u", "postgres", "--", "psql", "-XAtd", "shop", "-c", "SELECT id FROM orders_order")
+    deadline = time.monotonic() + TIDY
+    while True:
+        wanted = {f"order-{number}" for number in fleet.on("db1", *orders).split()}
+        done = set(
+            re.findall(r"^end (order-\d+)$", fleet.says("jobs1", "cat /srv/shop/shared/tasks/log"), re.MULTILINE)
+        )
+        if wanted <= done:
+            return
+        if time.monotonic() > deadline:
+            cell.broken.append(f"I6 {len(wanted - done)} of {len(wanted)} tasks are not done")
+            return
+        time.sleep(1)
+
+
+def _last(text: str, lines: int = 6) -> str:
+    return " / ".join(line.strip()[-400:] for line in text.strip().splitlines()[-lines:])
+
+
+def rescue(fleet: Fleet) -> None:
+    """After a cell that left something behind: boot what is down, connect what is cut, end what hangs; then deploy."""
+    for host, state in machine.states(LAB):
+        if state != "running":
+            machine.start(host)
+        with contextlib.suppress(HostwrightError):
+            machine.mend(host)
+        if host.name in APP_HOSTS:
+            machine.kill(host)
+            machine.start(host)
+            fleet.says(host.name, "rm -rf /run/faults /mnt/faults/fill.*")
+    fleet.says("db1", "systemctl start postgresql redis-server")
+    fleet.commit({"shop/templates/banner.txt": f"rescued at {time.time()}\n"}, "rescue")
+    again = _deploy(fleet)
+    if again.returncode:
+        raise HostwrightError(f"the fleet is beyond rescue: {_last(again.stdout)}", "Make it anew: --anew")
+
+
+def forget(fleet: Fleet) -> None:
+    """Throw away the orders and their tasks of the cells before, so that counting them stays cheap."""
+    truncate = "TRUNCATE orders_order, outbox_message RESTART IDENTITY"
+    fleet.on("db1", "runuser", "-u", "postgres", "--", "psql", "-Xqd", "shop", "-c", truncate)
+    fleet.says("jobs1", "truncate -c -s 0 /srv/shop/shared/tasks/log")
+    shutil.rmtree(ROOT / ".cache" / "faults", ignore_errors=True)

@@ -1,0 +1,125 @@
+"""The fleet that the faults happen to: two web hosts, a worker host and a database host, with small disks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hostwright.lab import machine, plan
+from tests.hosts.conftest import ROOT, git
+from tests.hosts.labs import Fleet
+
+LAB = "faults"
+APP_HOSTS = ("web1", "web2", "jobs1")
+REPOSITORY = machine.CACHE.parent / "tests" / LAB
+DISK = 600 * 1024 * 1024
+"""Bytes of the file system on which a host has its releases and its state, so that filling it harms nobody else."""
+
+MOUNTS = {"/mnt/faults/srv": "/srv/shop", "/mnt/faults/var": "/var/lib/hostwright/shop"}
+PROGRAMS = {"fail": "#!/bin/sh\nexit 1\n", "hang": "#!/bin/sh\nexec /usr/bin/sleep 600\n"}
+DISK_UNIT = """\
+[Unit]
+DefaultDependencies=no
+Before=local-fs.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=mount {device} /mnt/faults
+{mounts}
+[Install]
+WantedBy=local-fs.target
+"""
+"""Not in fstab: without udev, systemd waits for the device."""
+
+DROP_IN = """\
+[Service]
+ExecStart=
+ExecStart=/usr/bin/python3 /opt/faults/paused_engine.py shop --transaction
+"""
+
+
+def up() -> Fleet:
+    """The lab as it stands, or a new one: provisioned, with a first release."""
+    if (machine.CACHE / LAB / "ready").exists() and all(state == "running" for _, state in machine.states(LAB)):
+        return Fleet(machine.hosts(LAB), REPOSITORY)
+    down()
+    fleet = Fleet(machine.up(LAB, "four", "debian:12"), REPOSITORY)
+    shutil.copytree(ROOT / "examples" / "shop", REPOSITORY, ignore=shutil.ignore_patterns("__pycache__"))
+    git(REPOSITORY, "init", "-q")
+    git(REPOSITORY, "add", "-A")
+    git(REPOSITORY, "commit", "-q", "-m", "first")
+    variables = ROOT / "inventory" / LAB / "group_vars" / "all" / "repository.yml"
+    variables.write_text(yaml.safe_dump({"shop_repository": str(REPOSITORY)}), encoding="utf-8")
+    fleet.change_site(_impatient)
+    for host in fleet.hosts:
+        if host.name in APP_HOSTS:
+            _add_disk(host)
+            _add_pause(host)
+    fleet.run("ansible-playbook", "playbooks/bootstrap.yml")
+    fleet.run("ansible-playbook", "playbooks/site.yml")
+    for name in APP_HOSTS:
+        # For the driver: those that the faults do not replace.
+        fleet.on(name, "cp", "-L", "/usr/bin/python3", "/usr/bin/systemctl", "/opt/faults/")
+    fleet.deploy_text("the first release")
+    (machine.CACHE / LAB / "ready").touch()
+    return fleet
+
+
+def down() -> None:
+    """Remove the lab and its disks."""
+    machine.down(LAB)
+    for entry in json.loads(subprocess.run(["losetup", "--json"], capture_output=True, check=True).stdout or "{}").get(
+        "loopdevices", ()
+    ):
+        if Path(entry["back-file"].removesuffix(" (deleted)")).parent == machine.CACHE / LAB:
+            subprocess.run(["losetup", "--detach", entry["name"]], check=True)
+    shutil.rmtree(REPOSITORY, ignore_errors=True)
+
+
+def _impatient(site: dict[str, Any]) -> None:
+    """Limits that a person would choose longer, so that a cell is short."""
+    site["releases"] = {
+        "keep": 2,
+        "confirm_timeout": 10,
+        "drain_timeout": 5,
+        "build_timeout": 25,
+        "migrate_timeout": 15,
+    }
+    site["health"]["deadline"] = 15
+
+
+def _add_disk(host: plan.Host) -> None:
+    image = machine.CACHE / LAB / f"{host.name}.img"
+    with image.open("wb") as sparse:
+        sparse.truncate(DISK)
+    machine.run(["mkfs.ext4", "-q", "-m", "0", str(image)])
+    device = machine.run(["losetup", "--find", "--show", str(image)]).strip()
+    mounts = "".join(f"ExecStart=mount --bind {source} {target}\n" for source, target in MOUNTS.items())
+    script = f"""set -e
+mkdir -p /mnt/faults {" ".join(MOUNTS.values())}
+chmod 755 /var/lib/hostwright
+cat > /etc/systemd/system/faults-disk.service
+mount {device} /mnt/faults
+mkdir -p {" ".join(MOUNTS)}
+umount /mnt/faults
+systemctl enable --now faults-disk
+"""
+    machine.execute(host, ["sh", "-c", script], stdin=DISK_UNIT.format(device=device, mounts=mounts).encode())
+
+
+def _add_pause(host: plan.Host) -> None:
+    """The engine's transaction starts by way of a script that can make it wait."""
+    files = {
+        "/opt/faults/paused_engine.py": (Path(__file__).with_name("paused_engine.py").read_text(), "644"),
+        "/etc/systemd/system/hostwright-shop-transaction.service.d/faults.conf": (DROP_IN, "644"),
+        **{f"/opt/faults/{name}": (text, "755") for name, text in PROGRAMS.items()},
+    }
+    for path, (text, mode) in files.items():
+        script = 'mkdir -p "$(dirname "$1")"; cat > "$1"; chmod "$2" "$1"'
+        machine.execute(host, ["sh", "-c", script, "put", path, mode], stdin=text.encode())

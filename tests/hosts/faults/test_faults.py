@@ -1,0 +1,40 @@
+"""A part of the fault matrix: every fault once, and every point of a deploy at least once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hostwright.errors import HostwrightError
+from hostwright.lab import machine
+from tests.conftest import need
+from tests.hosts.faults import cell, lab
+from tests.hosts.faults.matrix import Point, diagonal
+from tests.hosts.labs import Fleet, all_hosts
+
+pytestmark = [pytest.mark.hosts, all_hosts]
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    try:
+        machine.prepare()
+    except HostwrightError as error:
+        need("tests/hosts/faults", error.message, error.hint)
+    try:
+        yield lab.up()
+    finally:
+        lab.down()
+
+
+@pytest.mark.parametrize(("point", "fault"), [pytest.param(p, f, id=f"{f} at {p.name}") for p, f in diagonal()])
+def test_fault(fleet: Fleet, point: Point, fault: str) -> None:
+    cell.forget(fleet)
+    found = cell.run(fleet, point, fault, int(time.time()))
+    try:
+        assert found.broken == []
+    finally:
+        if found.broken:
+            cell.rescue(fleet)

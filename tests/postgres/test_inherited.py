@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from hostwright.errors import BadInput
-from hostwright.partition import catalog
+from hostwright.partition import apply, catalog, undo
 from tests.postgres.conftest import NOW, UTC, Database, spec
 
 MONTHS = ["2025-11", "2025-12", "2026-01", "2026-02", "2026-03"]
@@ -246,3 +246,22 @@ def test_a_date_in_another_zone(events: Database, strategy: str) -> None:
     assert insert(events, 102, "2026-04-01 03:59:59+00") == here
     assert insert(events, 103, "2026-04-01 04:00:00+00") == "events_p202604"
     assert events.maintain(NOW) == []
+
+
+def test_the_sql_for_9_5(events: Database, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a 9.5 server would be sent works on a newer one: it keeps to what both know."""
+    monkeypatch.setattr(catalog, "version_of", lambda connection: 9.5)
+    old = wanted(strategy, keep=None)
+    events.apply(old)
+    assert "EXCEPTION WHEN undefined_object" in events.one(
+        "SELECT prosrc FROM pg_proc WHERE oid = 'hostwright.moved_rows'::regproc"
+    )
+    events.run("UPDATE events SET created_at = created_at + interval '1 month' WHERE id IN (1, 11, 21)")
+    events.run("UPDATE events SET created_at = created_at")
+    assert events.one("SELECT count(*) FROM events") == 50
+    assert insert(events, 100, "2025-12-24+00") == "events_p202512"
+    assert len(events.maintain(dt.datetime(2026, 4, 2, tzinfo=UTC))) >= 2
+    assert events.apply(old, dt.datetime(2026, 4, 2, tzinfo=UTC)) == []
+    steps = undo.plan(old, catalog.read(events.connection, old))
+    apply.apply(events.connection, steps, lambda *_: None)
+    assert events.one("SELECT count(*) FROM ONLY events") == 51

@@ -40,12 +40,13 @@ def main() -> int:
         try:
             with servers.server(major, settings) as server:
                 for name in chosen.only or PARTS:
+                    print(f"PostgreSQL {major}: {name}", flush=True)
                     figures += PARTS[name](server, chosen.rounds)
+                    report.write("partition", figures)
         except servers.Missing as missing:
             print(f"error: PostgreSQL {major}: {missing}", file=sys.stderr)
             return 1
     report.show("Partitions", figures)
-    print(report.write("partition", figures))
     return 0
 
 

@@ -39,6 +39,21 @@ def test_a_host_that_slept_catches_up_by_itself(events: Database, wanted: Any) -
     assert problems(events, wanted, SLEPT) == []
 
 
+def test_what_an_older_hostwright_has_left_is_renewed(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+    events.run(
+        "ALTER TABLE hostwright.partitioned DROP archive_schema;"
+        "CREATE OR REPLACE FUNCTION hostwright.stamp() RETURNS text LANGUAGE sql AS $$ SELECT 'older'::text $$"
+    )
+    assert [step.title for step in events.plan(wanted)] == [
+        "install the functions in schema hostwright",
+        "write down the spec",
+    ]
+    events.apply(wanted)
+    assert events.plan(wanted) == []
+    assert events.maintain() == []
+
+
 def test_maintenance_that_fails_says_so_and_goes_on_later(events: Database, wanted: Any) -> None:
     events.apply(wanted)
     events.run("CREATE TABLE events_p202607 ()")

@@ -41,7 +41,7 @@ BROKEN = {
     "logrotate": "echo '/var/log/hostwright/*/*.log {}' > /etc/logrotate.d/twice",
     "postgresql": "systemctl stop postgresql",
     "redis": "systemctl stop redis-server",
-    "virtualenv": "mv /usr/lib/python3*/ensurepip /root",
+    "virtualenv": "mv /usr/lib/python3.11/ensurepip /mnt",
     "release": "rm -r /usr/local/lib/hostwright/hostwright_engine",
     "gunicorn": "rm /etc/systemd/system/shop-web@.socket; systemctl daemon-reload",
     "celery": "systemctl stop shop-timer-clear-sessions.timer",
@@ -53,7 +53,7 @@ MENDED = {
     "firewall": "systemctl restart hostwright-firewall",
     "journald": "rm /etc/systemd/journald.conf.d/zz.conf; systemctl restart systemd-journald",
     "logrotate": "rm /etc/logrotate.d/twice",
-    "virtualenv": "mv /root/ensurepip /usr/lib/python3*/",
+    "virtualenv": "mv /mnt/ensurepip /usr/lib/python3.11",
 }
 """Role -> what undoes that, where site.yml does not."""
 

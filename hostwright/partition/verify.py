@@ -46,6 +46,9 @@ def _rows(connection: Any, spec: PartitionSpec, table: Table) -> Iterator[str]:
             (left,) = cursor.fetchone()
             if left:
                 yield f"{left} rows wait in the parent for a child or for maintenance"
+        cursor.execute(render.query("verify_unproven", **names))
+        for child, constraint in cursor.fetchall():
+            yield f"{child}: the constraint {constraint} was never proved: ALTER TABLE ... VALIDATE CONSTRAINT"
         alone = [name for name in table.primary_key if name != spec.key]
         if alone:
             cursor.execute(render.query("verify_twice", **names, alone=alone))

@@ -103,6 +103,10 @@ def test_verify_sees_gaps_keys_twice_and_a_horizon_that_ends(events: Database, w
         "no child for rows from 2026-05-01 00:00:00+00 up to 2026-06-01 00:00:00+00",
         "(id) = (1) is there more than once",
     ]
+    events.run("ALTER TABLE events_p202604 ADD CONSTRAINT odd CHECK (id > 0) NOT VALID")
+    assert "events_p202604: the constraint odd was never proved: ALTER TABLE ... VALIDATE CONSTRAINT" in problems(
+        events, wanted
+    )
     events.run("DROP TABLE events CASCADE; CREATE TABLE events (id int, created_at timestamptz NOT NULL)")
     assert problems(events, wanted) == ["it is not divided"]
 

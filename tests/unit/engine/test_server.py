@@ -31,6 +31,7 @@ class Transaction:
         return self.state["transaction"]
 
     release = "r1"
+    stuck = 0
 
     def past(self, phase: str) -> bool:
         return PHASES.index(self.record["phase"]) >= PHASES.index(phase)
@@ -43,6 +44,8 @@ class Transaction:
     def obey(self, command: dict[str, Any]) -> dict[str, Any]:
         word = command["do"]
         self.done.append(word)
+        if word == "abort" and self.done.count("abort") <= self.stuck:
+            raise Failed("the disk is read-only")
         if word in ("finish", "abort"):
             self.state.save(transaction=None)
         elif word in PHASES:
@@ -224,6 +227,21 @@ def test_a_flip_that_nobody_confirms_is_taken_back(paths: Paths) -> None:
     fab.close()
     running.end()
     assert made[0].done == ["flipped", "abort"]
+
+
+def test_what_can_not_be_undone_is_tried_again_after_a_while(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Transaction, "stuck", 2)
+    monkeypatch.setattr(server, "RETRY", 0.6)
+    running = requested(paths)
+    fab = running.connect()
+    fab.say(do="flipped", n=1)
+    assert fab.until("end")["result"] == "aborted"
+    fab.close()
+    assert running.end() == 0
+    assert made[0].done == ["flipped", "abort", "abort", "abort"]
+    first, second, third = (e["at"] for e in storage.read_journal(paths.journal) if e["event"] == "expired")
+    assert second - first >= 0.6
+    assert third - second >= 0.6
 
 
 def test_a_confirmed_release_is_finished_without_a_controller(paths: Paths) -> None:

@@ -15,6 +15,9 @@ from .transaction import Transaction
 LEASE = 25.0
 """Seconds without a word from the controller, while nothing is being done, before the transaction is undone."""
 
+RETRY = 5.0
+"""Seconds until the process tries again, alone, what it could not do."""
+
 
 class Server:
     """Serves one transaction on `paths.control` until it is over."""
@@ -27,6 +30,7 @@ class Server:
         self.client = None
         self.sending = threading.Lock()
         self.heard = time.monotonic()
+        self.tried = self.heard - RETRY
         self.got = 0
         self.journal = None
 
@@ -203,16 +207,22 @@ class Server:
     def _watch(self):
         """Nothing to do: see whether the controller's time is over."""
         now = time.monotonic()
+        if now - self.tried < RETRY:
+            return
         if self.transaction.past("confirmed"):
             if self.client is None or now - self.heard > 5:
-                self._obey({"do": "finish"})
+                self._alone("finish")
         elif self.transaction.past("flipped"):
             if time.time() - self.transaction.record["flipped"] > self.agreed["releases"]["confirm_timeout"]:
                 self.emit({"event": "expired", "detail": "nobody confirmed the release in time"})
-                self._obey({"do": "abort"})
+                self._alone("abort")
         elif now - self.heard > LEASE:
             self.emit({"event": "expired", "detail": "no word from the controller for {:.0f} s".format(LEASE)})
-            self._obey({"do": "abort"})
+            self._alone("abort")
+
+    def _alone(self, word):
+        self._obey({"do": word})
+        self.tried = time.monotonic()
 
     def recover(self):
         """Finish or undo what an earlier process of this transaction left."""

@@ -49,7 +49,7 @@ def make(server: servers.Server, name: str, how: str, months: int = 12) -> Any:
             for back in range(-3, months + 1):
                 cursor.execute(
                     f"CREATE TABLE events_{months + 3 - back} PARTITION OF events FOR VALUES FROM (%s) TO (%s)",
-                    (month(back), month(back - 1)),
+                    (str(month(back)), str(month(back - 1))),
                 )
         elif how in ("partman", "partman_trigger"):
             kind = "native" if how == "partman" else "partman"

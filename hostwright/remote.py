@@ -153,6 +153,16 @@ class Remote:
             raise Unreachable(f"{self.name}: the connection broke: {error or type(error).__name__}") from None
         return opened
 
+    def answers(self) -> bool:
+        """Whether the open connection still leads to the host. Waits for its answer, at most until silence ends it."""
+        transport = self._connection and self._connection.transport
+        if not transport or not transport.is_active():
+            return False
+        with contextlib.suppress(OSError, paramiko.SSHException, EOFError):
+            # No server knows this request, and every one has to say so.
+            transport.global_request("keepalive@openssh.com", wait=True)
+        return bool(transport.is_active())
+
     def upload(self, source: IO[bytes], name: str) -> None:
         """Put what `source` holds where the engine looks for uploads."""
         if self._connection is None:

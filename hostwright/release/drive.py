@@ -135,6 +135,12 @@ class HostTransaction:
             with contextlib.suppress(Unreachable):  # The thread that reads takes the connection up again.
                 self._call.send({"do": "ping"})
 
+    def answer(self) -> None:
+        """Raises Unreachable where the host is gone, and does not come back in time."""
+        deadline = time.monotonic() + RECONNECT
+        if not self.remote.answers():
+            self._attach(deadline)
+
     def close(self) -> None:
         if self._call is not None:
             self._call.channel.close()
@@ -268,6 +274,8 @@ def run(
                 _migrate(fleet, site, built[fleet.leader.name])
             fleet.each(lambda host: host.do("standby"))
             reporter.event("state", state="standby healthy")
+            # The barrier: a host that was ready early may be gone by now, and nobody goes live without it.
+            fleet.each(HostTransaction.answer)
             if migrations:
                 undone = fleet.leader.do("unmigrate")["undone"]
                 reporter.event("state", state="migrations undone", detail=_named(undone))

@@ -66,6 +66,12 @@ class Engine:
     def close(self) -> None:
         pass
 
+    def answers(self) -> bool:
+        if "gone_at_the_barrier" in self.behaviour:
+            self.behaviour["down"] = self.behaviour["gone_at_the_barrier"]
+            return False
+        return True
+
     def upload(self, source: IO[bytes], name: str) -> None:
         self.uploads[name] = source.read()
 
@@ -241,6 +247,21 @@ def test_a_slow_host_is_waited_for_before_the_flip(world: World) -> None:
     slow.set()
     running.join(10)
     assert world.words("web1")[-3:] == ["flip", "confirm", "finish"]
+
+
+def test_nobody_flips_where_a_host_that_was_ready_is_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "RECONNECT", 0.2)
+    error = refusal(lambda: deploy(world.fleet(web1={}, web2={"gone_at_the_barrier": True}, web3={})))
+    assert error.message == "web2: no answer in time"
+    assert "flip" not in [word for _, word in world.told]
+    for host in ("web1", "web3"):
+        assert world.words(host)[-1] == "abort"
+
+
+def test_a_host_that_comes_back_in_time_goes_live_with_the_others(world: World) -> None:
+    deploy(world.fleet(web1={}, web2={"gone_at_the_barrier": False}))
+    assert world.words("web1") == ["begin", *STEPS]
+    assert world.words("web2") == ["begin", "prepare", "build", "standby", "attach", "flip", "confirm", "finish"]
 
 
 def test_the_first_host_locks_before_the_others(world: World) -> None:

@@ -233,7 +233,8 @@ def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> di
             cell.seconds = round(at - injector.over, 1)
         over = exited and injector.lift is None
         if over and cell.seconds is not None:
-            if cell.seconds > GOAL:
+            # A deploy that went on to its end had nothing to recover from.
+            if cell.seconds > GOAL and injector.process.poll() != 0:
                 cell.broken.append(f"late: recovered after {cell.seconds} s")
             return seen
         idle = (idle or at) if over and _idle(fleet, seen) else None

@@ -139,7 +139,7 @@ class Server:
                     elif word != "ping" and number > self.got:
                         # What comes again after a broken connection is done once.
                         self.got = number
-                        if word == "abort" and not self.transaction.past("confirmed"):
+                        if word == "abort" and self._may_cancel():
                             commands.cancelled.set()
                         self.commands.put(command)
             except OSError:
@@ -147,6 +147,11 @@ class Server:
         with self.sending:
             if self.client is client:
                 self._drop()
+
+    def _may_cancel(self):
+        """Whether an abort ends what is under way. The transaction may be about to begin, or to end."""
+        record = self.state["transaction"]
+        return record is None or record["phase"] != "confirmed"
 
     def _attach(self, client, command):
         with self.sending:

@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -20,19 +21,19 @@ from tests.hosts.faults.matrix import FAULTS, POINTS, Cell, chosen, diagonal
 
 
 def shown(found: Cell | None) -> str:
-    """What a cell says in the table: its seconds to recover and what serves, or the invariants that did not hold."""
+    """What a cell says in the table: its seconds to recover, what serves, and the invariants that did not hold."""
     if found is None:
         return ""
-    if found.broken:
-        return "[red]" + " ".join(sorted({line.split()[0].rstrip(":") for line in found.broken})) + "[/red]"
-    return f"{found.seconds:.0f} {found.serves}" if found.seconds is not None else f"next {found.serves}"
+    broken = " ".join(sorted({line.split()[0].rstrip(":") for line in found.broken}))
+    seconds = "next" if found.seconds is None else f"{found.seconds:.0f}"
+    return f"{seconds} {found.serves}" + (f" [red]{broken}[/red]" if broken else "")
 
 
 def table(cells: list[Cell]) -> Table:
     """The matrix, as far as it was run."""
     by_name = {(found.fault, found.point): found for found in cells}
     columns = [point.name for point in POINTS if any(found.point == point.name for found in cells)]
-    made = Table(title="seconds to recover, and the release that serves then", title_justify="left")
+    made = Table(box=box.ROUNDED if sys.stdout.isatty() else box.MARKDOWN)
     for heading in ("", *columns):
         made.add_column(heading)
     for fault in FAULTS:
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no cell after so many")
     parser.add_argument("--missing", action="store_true", help="only the cells that the file does not hold yet")
     parser.add_argument("--json", type=Path, default=ROOT / ".cache" / "faults.json", help="where the cells are kept")
+    parser.add_argument("--show", action="store_true", help="print the cells that are kept, and do nothing else")
     parser.add_argument(
         "--writes", action="store_true", help="check the order of the engine's writes, and do nothing else"
     )
@@ -60,13 +62,16 @@ def main() -> int:
     if options.down:
         lab.down()
         return 0
+    kept = [Cell(**row) for row in json.loads(options.json.read_text())] if options.json.exists() else []
+    if options.show:
+        console.print(table(kept))
+        return 0
     began = time.monotonic()
     fleet = lab.up()
     if options.writes:
         problems, replaced, told = writes.problems(writes.trace(fleet))
         console.print(f"{replaced} files and links replaced, {told} events told; out of order: {problems or 'none'}")
         return int(bool(problems) or not replaced or not told)
-    kept = [Cell(**row) for row in json.loads(options.json.read_text())] if options.json.exists() else []
     held = {(found.point, found.fault) for found in kept}
     ran: list[Cell] = []
     for number, (point, fault) in enumerate(diagonal() if options.diagonal else chosen(options.at, options.fault)):

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,15 @@ def running(fleet: Fleet, point: Point) -> Iterator[Running]:
 
 def looks(fleet: Fleet) -> dict[str, dict[str, Any]]:
     """What each host of the application says of itself; one that says nothing has the key `error`."""
-    found = {}
-    for name in APP_HOSTS:
+
+    def look(name: str) -> dict[str, Any]:
         try:
-            found[name] = json.loads(fleet.on(name, "env", "PYTHONHOME=/usr", "/opt/faults/python3", "-c", LOOK))
+            return dict(json.loads(fleet.on(name, "env", "PYTHONHOME=/usr", "/opt/faults/python3", "-c", LOOK)))
         except (HostwrightError, ValueError) as error:
-            found[name] = {"error": str(error)[-300:]}
-    return found
+            return {"error": str(error)[-300:]}
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(APP_HOSTS, pool.map(look, APP_HOSTS), strict=True))
 
 
 def unsettled(seen: dict[str, dict[str, Any]], known: set[str]) -> list[str]:

@@ -46,10 +46,9 @@ def _files(state: dict[str, Any]) -> list[str]:
     ]
     found += [path for path in TEMPORARY if path.exists()]
     found += (SRV / "incoming").iterdir()
-    used = {record["venv"] for record in state["releases"].values()}
-    for path in (*(SRV / "venvs").iterdir(), *(SRV / "wheelhouses").iterdir()):
-        if path.name not in used or not (path / ".hostwright-ready").exists():
-            found.append(path)
+    # A whole virtualenv that no release uses may stay: the next deploy takes or removes it.
+    made = [*(SRV / "venvs").iterdir(), *(SRV / "wheelhouses").iterdir()]
+    found += [path for path in made if not (path / ".hostwright-ready").exists()]
     there = {path.name for path in (SRV / "releases").iterdir()}
     return [*map(str, found), *(f"release {name}" for name in there ^ set(state["releases"]))]
 

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,8 @@ RECONNECT = 20.0
 PING = 5.0
 """Seconds between signs of life; an engine gives up on its controller after 25."""
 
+TOGETHER = 1.0
+"""Seconds for other hosts to fail as well, once one has: what is wrong everywhere is said at once."""
 
 FACTS: Mapping[str, Mapping[str, type]] = {
     "prepare": {"venv": str, "venv_ready": bool, "release": str},
@@ -205,14 +207,24 @@ class Fleet:
         return self.hosts[0]
 
     def each(
-        self, function: Callable[[HostTransaction], Any], hosts: Sequence[HostTransaction] | None = None
+        self,
+        function: Callable[[HostTransaction], Any],
+        hosts: Sequence[HostTransaction] | None = None,
+        hurry: bool = False,
     ) -> dict[str, Any]:
-        """Call `function` for every host side by side; raises Failures after all have ended."""
+        """Call `function` for every host side by side; raises Failures after all have ended.
+
+        `hurry`: once one host has failed, the others are not waited for, as what they do is to be undone.
+        """
         chosen = list(self.hosts if hosts is None else hosts)
         futures = {host.name: self._pool.submit(function, host) for host in chosen}
         results: dict[str, Any] = {}
         errors: dict[str, HostwrightError] = {}
+        if hurry and wait(futures.values(), return_when=FIRST_EXCEPTION).not_done:
+            wait(futures.values(), timeout=TOGETHER)
         for name, future in futures.items():
+            if hurry and not future.done():
+                continue
             try:
                 results[name] = future.result()
             except HostwrightError as error:
@@ -220,6 +232,10 @@ class Fleet:
         if errors:
             raise Failures(errors)
         return results
+
+    def do(self, command: str, hosts: Sequence[HostTransaction] | None = None) -> dict[str, Any]:
+        """Have every host do `command`, of those that come before the flip."""
+        return self.each(lambda host: host.do(command), hosts, hurry=True)
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -260,7 +276,7 @@ def run(
         try:
             _begin(fleet, request, artifact, lock_wait)
             reporter.event("state", state="locked")
-            prepared = fleet.each(lambda host: host.do("prepare"))
+            prepared = fleet.do("prepare")
             releases = {facts["release"] for facts in prepared.values()}
             if len(releases) > 1:
                 raise HostwrightError(
@@ -268,11 +284,11 @@ def run(
                 )
             reporter.event("state", state="uploaded" if artifact else "checked", detail=releases.pop())
             _wheels(fleet, prepared)
-            built = fleet.each(lambda host: host.do("build"))
+            built = fleet.do("build")
             reporter.event("state", state="checked")
             if artifact and migrate:
                 _migrate(fleet, site, built[fleet.leader.name])
-            fleet.each(lambda host: host.do("standby"))
+            fleet.do("standby")
             reporter.event("state", state="standby healthy")
             # The barrier: a host that was ready early may be gone by now, and nobody goes live without it.
             fleet.each(HostTransaction.answer)
@@ -329,7 +345,7 @@ def _wheels(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]]) -> None:
             missing.setdefault(prepared[host.name]["venv"], []).append(host)
     if not missing:
         return
-    fleet.each(lambda host: host.do("wheels"), [hosts[0] for hosts in missing.values()])
+    fleet.do("wheels", [hosts[0] for hosts in missing.values()])
     for key, (maker, *others) in missing.items():
         if not others:
             continue

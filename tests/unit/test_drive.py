@@ -249,6 +249,15 @@ def test_a_slow_host_is_waited_for_before_the_flip(world: World) -> None:
     assert world.words("web1")[-3:] == ["flip", "confirm", "finish"]
 
 
+@pytest.mark.parametrize("step", ["prepare", "build", "standby"])
+def test_a_host_that_fails_ends_what_the_others_are_at(world: World, step: str) -> None:
+    # Only an abort ends web2's step.
+    fleet = world.fleet(web1={"fail": [step]}, web2={"hold": {step: threading.Event()}})
+    error = refusal(lambda: deploy(fleet))
+    assert error.message == f"web1: {step} failed"
+    assert world.words("web2")[-2:] == [step, "abort"]
+
+
 def test_nobody_flips_where_a_host_that_was_ready_is_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drive, "RECONNECT", 0.2)
     error = refusal(lambda: deploy(world.fleet(web1={}, web2={"gone_at_the_barrier": True}, web3={})))

@@ -218,6 +218,36 @@ def test_a_controller_that_is_gone_is_waited_for_and_then_the_work_is_undone(
     assert made[0].done == ["abort"]
 
 
+def test_a_controller_that_is_silent_keeps_its_connection_and_loses_the_lease(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LEASE", 1.5)
+    monkeypatch.setattr(server, "SENDING", 1)
+    running = requested(paths)
+    fab = running.connect()
+    assert fab.until("expired")["detail"] == "no word from the controller for 2 s"
+    assert fab.until("end")["result"] == "aborted"
+    fab.close()
+    assert running.end() == 0
+
+
+def test_a_controller_that_takes_nothing_is_let_go(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SENDING", 1)
+    running = requested(paths)
+    fab = running.connect()
+    fab.until("begun")
+    started = time.monotonic()
+    running.server.emit({"event": "output", "line": "x" * (1 << 22)})
+    assert 0.9 < time.monotonic() - started < 4
+    again = running.connect(after=2)
+    again.until("attached")
+    again.say(do="finish", n=1)
+    again.until("end")
+    again.close()
+    fab.close()
+    assert running.end() == 0
+
+
 def test_a_flip_that_nobody_confirms_is_taken_back(paths: Paths) -> None:
     running = requested(paths)
     fab = running.connect()

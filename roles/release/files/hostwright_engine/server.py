@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import socket
+import struct
 import threading
 import time
 import traceback
@@ -14,6 +15,9 @@ from .transaction import Transaction
 
 LEASE = 25.0
 """Seconds without a word from the controller, while nothing is being done, before the transaction is undone."""
+
+SENDING = 10
+"""Seconds for a controller to take an event; what it does not take, it is told when it attaches again."""
 
 RETRY = 5.0
 """Seconds until the process tries again, alone, what it could not do."""
@@ -156,7 +160,8 @@ class Server:
     def _attach(self, client, command):
         with self.sending:
             self._drop()
-            client.settimeout(10)
+            # Not settimeout(), which would end its silence too: that is what the lease is for.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SENDING, 0))
             self.client = client
             self._send({"event": "attached", "op": self.journal.stamp["op"], "got": self.got})
             for event in list(self.journal.events):

@@ -38,6 +38,9 @@ PATIENCE = 60
 RATE = 10
 """Requests a second to each web host."""
 
+LINGER = 5
+"""Seconds for the hosts to recover while the fault lasts, once the deploy has ended."""
+
 IDLE = 5
 """Seconds without an engine after which the next deploy has to end a transaction."""
 
@@ -222,11 +225,9 @@ def _compete(fleet: Fleet, cell: Cell, number: int) -> None:
 def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> dict[str, dict[str, Any]]:
     """Wait until the deploy and the fault have ended and the fleet has recovered; note in how many seconds."""
     deadline = time.time() + injector.hold + PATIENCE
-    idle: float | None = None
+    idle = left = None
     while True:
         exited = injector.process.poll() is not None
-        if exited or time.time() - injector.began > injector.hold:
-            injector.end()
         seen = looks(fleet)
         at = time.time()
         problems = unsettled(seen, known)
@@ -234,6 +235,9 @@ def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> di
             cell.seconds = None
         elif cell.seconds is None:
             cell.seconds = round(at - injector.over, 1)
+        left = (left or at) if exited else None
+        if at - injector.began > injector.hold or (left and (not problems or at - left > LINGER)):
+            injector.end()
         over = exited and injector.lift is None
         if over and cell.seconds is not None:
             # A deploy that went on to its end had nothing to recover from.

@@ -61,6 +61,7 @@ class HostTransaction:
         self.confirmed = False
         self.over = False
         self._call: Call | None = None
+        self._lost: Unreachable | None = None
         self._number = 0
         self._unanswered: dict[int, dict[str, Any]] = {}
         self._sending = threading.Lock()
@@ -79,7 +80,9 @@ class HostTransaction:
         self.begun = True
 
     def do(self, command: str, **fields: Any) -> dict[str, Any]:
-        """Send a command and wait for what came of it; returns its facts."""
+        """Send a command and wait for what came of it; returns its facts. A host that did not come back is lost."""
+        if self._lost is not None:
+            raise self._lost
         if self._call is None:
             raise Unreachable(f"{self.name}: there is no transaction")
         if command == "abort":
@@ -187,8 +190,9 @@ class HostTransaction:
                 self.remote.connect()
                 self._call = self.remote.call({"verb": "attach", "op": self.op, "after": self.seq})
                 return
-            except Unreachable:
+            except Unreachable as error:
                 if time.monotonic() > deadline:
+                    self._lost = error
                     raise
                 time.sleep(0.5)
 

@@ -259,9 +259,10 @@ def test_a_host_that_fails_ends_what_the_others_are_at(world: World, step: str) 
 
 
 def test_nobody_flips_where_a_host_that_was_ready_is_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive, "RECONNECT", 0.2)
+    monkeypatch.setattr(drive, "RECONNECT", 0)
     error = refusal(lambda: deploy(world.fleet(web1={}, web2={"gone_at_the_barrier": True}, web3={})))
     assert error.message == "web2: no answer in time"
+    assert world.engines["web2"].connects == 2  # It is not waited for once more, to be told to undo.
     assert "flip" not in [word for _, word in world.told]
     for host in ("web1", "web3"):
         assert world.words(host)[-1] == "abort"

@@ -141,10 +141,13 @@ class HostTransaction:
                 self._call.send({"do": "ping"})
 
     def answer(self) -> None:
-        """Raises Unreachable where the host is gone, and does not come back in time."""
+        """Raises HostwrightError where the host is gone and does not come back in time, or has undone its part."""
         deadline = time.monotonic() + RECONNECT
         if not self.remote.answers():
             self._attach(deadline)
+            under_way = self.remote.ask({"verb": "status"}).get("transaction")
+            if not under_way or under_way.get("op") != self.op:
+                raise HostwrightError(f"{self.name}: the transaction has ended")
 
     def close(self) -> None:
         if self._call is not None:
@@ -301,6 +304,8 @@ def run(
                 reporter.event("state", state="migrations undone", detail=_named(undone))
             fleet.each(lambda host: host.do("flip"))
             reporter.event("state", state="flipped")
+            # The same once more: from here on all of them can still go back together.
+            fleet.each(HostTransaction.answer)
             fleet.each(_confirm)
             reporter.event("state", state="confirmed")
         except BaseException as error:

@@ -100,12 +100,13 @@ def shared(site: Site) -> list[str]:
 def databases(site: Site, groups: Groups, addresses: Mapping[str, str], deploy_user: str) -> dict[str, Any]:
     """What the database host needs: roles, databases, access rules and the map of system users.
 
-    On its own host the application, and who deploys it, is known by its system user; from other hosts, by a password.
+    On its own host the application, and who deploys it, is known by its system user; over the network, by a password.
+    Where some of its hosts use the network, all may: they have one environment, which names one address.
     """
     wanted = site.services.databases
-    elsewhere = [address for host, address in addresses.items() if host not in groups.get("db", ())]
+    remote = list(addresses.values()) if set(addresses) - set(groups.get("db", ())) else []
     passwords = {
-        site.database_owner(d): d.password.get_secret_value() for d in wanted if d.password is not None and elsewhere
+        site.database_owner(d): d.password.get_secret_value() for d in wanted if d.password is not None and remote
     }
     owners = list(dict.fromkeys(site.database_owner(d) for d in wanted))
     rules: list[dict[str, str]] = []
@@ -113,7 +114,7 @@ def databases(site: Site, groups: Groups, addresses: Mapping[str, str], deploy_u
         owner = site.database_owner(database)
         rule = {"database": database.name, "user": owner}
         rules.append({"type": "local", **rule, "method": "peer", "options": "map=hostwright"})
-        rules += [{"type": "host", **rule, "address": f"{a}/32", "method": "password"} for a in elsewhere]
+        rules += [{"type": "host", **rule, "address": f"{a}/32", "method": "password"} for a in remote]
     return {
         "roles": [{"name": owner, "password": passwords.get(owner, "")} for owner in owners],
         "databases": [

@@ -124,3 +124,27 @@ def test_systemd_runs_what_looks_like_its_own_syntax(argument: str) -> None:
 def test_systemd_reads_the_environment_that_was_written(values: dict[str, str]) -> None:
     values = {key: value + "\n\t" for key, value in values.items()}
     assert read_environment_file(contract.environment_file(values)) == values
+
+
+@pytest.mark.parametrize(
+    ("groups", "password", "addresses"),
+    [
+        ({"web": ("app1",), "db": ("app1",)}, "", []),
+        ({"web": ("app1", "app2"), "db": ("app1",)}, "secret", ["10.0.0.1/32", "10.0.0.2/32"]),
+        ({"web": ("app1", "app2"), "db": ("db1",)}, "secret", ["10.0.0.1/32", "10.0.0.2/32"]),
+    ],
+)
+def test_who_may_reach_the_database(groups: contract.Groups, password: str, addresses: list[str]) -> None:
+    model = config.load(
+        {"name": "shop", "source": {"git": "."}, "services": {"databases": [{"name": "shop", "password": "secret"}]}}
+    )
+    known = {host: f"10.0.0.{host[-1]}" for host in contract.app_hosts(groups)}
+    made = contract.databases(model, groups, known, "deploy")
+    assert made["roles"] == [{"name": "shop", "password": password}]
+    assert made["hba"] == [
+        {"type": "local", "database": "shop", "user": "shop", "method": "peer", "options": "map=hostwright"},
+        *(
+            {"type": "host", "database": "shop", "user": "shop", "address": address, "method": "password"}
+            for address in addresses
+        ),
+    ]

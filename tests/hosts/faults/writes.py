@@ -17,16 +17,14 @@ from tests.hosts.faults.matrix import POINTS
 from tests.hosts.labs import Fleet
 
 CALLS = "write,fsync,rename,sendto"
-LINE = re.compile(
-    r"(?P<pid>\d+) +(?P<call>\w+)\((?:\d+<(?P<path>[^>]*)>)?(?P<rest>.*?)(?:\) += (?P<result>-?\d+)| <unfinished)"
-)
+LINE = re.compile(r"(?P<call>\w+)\((?:\d+<(?P<path>[^>]*)>)?(?P<rest>.*?)(?:\) += (?P<result>-?\d+)| <unfinished)")
 RENAME = re.compile(r'"(?P<source>[^"]*)", "(?P<target>[^"]*)"')
 KEPT = ("/var/lib/hostwright/", "/srv/")
 """What has to survive a power cut; /run does not."""
 
 
 def problems(trace: str) -> tuple[list[str], int, int]:
-    """What is out of order in the output of strace -f -y; and how many files were replaced and events told in order."""
+    """What is out of order in the output of strace -y; and how many files were replaced and events told in order."""
     found: list[str] = []
     replaced = told = 0
     state: dict[str, str] = {}
@@ -61,7 +59,7 @@ def problems(trace: str) -> tuple[list[str], int, int]:
 
 
 def trace(fleet: Fleet) -> str:
-    """The system calls of web2's engine in a deploy, from `locked` on."""
+    """The system calls of web2's engine, without the commands that it runs, in a deploy from `locked` on."""
     fleet.commit({"shop/templates/banner.txt": f"traced at {time.time()}\n"}, "traced")
     with tempfile.TemporaryDirectory() as directory, cell.running(fleet, POINTS[0]) as deploy:
         deploy.await_point()
@@ -75,7 +73,7 @@ def trace(fleet: Fleet) -> str:
         ]
         out = Path(directory) / "trace"
         with subprocess.Popen(
-            ("strace", "-f", "-y", "-s", "4096", "-e", f"trace={CALLS}", "-o", str(out), "-p", pids[0]),
+            ("strace", "-y", "-s", "4096", "-e", f"trace={CALLS}", "-o", str(out), "-p", pids[0]),
             stderr=subprocess.DEVNULL,
         ) as tracer:
             time.sleep(1)

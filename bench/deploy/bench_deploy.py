@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench import report
 from bench.deploy import parts, peers
@@ -30,41 +30,43 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the hosts, which saves minutes the next time")
     chosen = parser.parse_args()
     started = time.monotonic()
+    figures: list[Figure] = []
+    status = 0
     try:
-        figures = measure(chosen.only or PARTS, chosen.hosts or (1, 4), chosen.rounds, chosen.loaded)
+        for part in measure(chosen.only or PARTS, chosen.hosts or (1, 4), chosen.rounds, chosen.loaded):
+            figures += part
     except HostwrightError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
+        status = error.exit_status
     finally:
         if not chosen.keep:
             for name in (ONE, EIGHT):
                 machine.down(name)
-    report.show("Deploys", figures)
-    print(f"{report.write('deploy', figures)} ({time.monotonic() - started:.0f} s)")
-    return 0 if all(figure.holds is not False for figure in figures) else 1
+    if figures:
+        report.show("Deploys", figures)
+        print(f"{report.write('deploy', figures)} ({time.monotonic() - started:.0f} s)")
+    return status or int(any(figure.holds is False for figure in figures))
 
 
-def measure(chosen: Sequence[str], fleets: Sequence[int], rounds: int, loaded: int) -> list[Figure]:
-    """The figures of the chosen parts, first those on one host, then those on several."""
-    figures: list[Figure] = []
+def measure(chosen: Sequence[str], fleets: Sequence[int], rounds: int, loaded: int) -> Iterator[list[Figure]]:
+    """The figures of each chosen part, first those on one host, then those on several."""
     if {"row", "load"} & set(chosen) or ("speed" in chosen and 1 in fleets):
         site = made(ONE, "one")
         if "speed" in chosen and 1 in fleets:
-            figures += parts.speed(site, site.hosts, peers.prepare(site, site.hosts), rounds, loaded)
+            yield parts.speed(site, site.hosts, peers.prepare(site, site.hosts), rounds, loaded)
         if "row" in chosen:
-            figures += parts.row(site)
+            yield parts.row(site)
         if "load" in chosen:
-            figures += parts.load(site)
+            yield parts.load(site)
         site.stop()
     if "memory" in chosen or ("speed" in chosen and 4 in fleets):
         site = made(EIGHT, "eight")
         if "memory" in chosen:
-            figures += parts.memory(site)
+            yield parts.memory(site)
         if "speed" in chosen and 4 in fleets:
             site.stop(site.hosts[4:])
-            figures += parts.speed(site, site.hosts[:4], peers.prepare(site, site.hosts[:4]), rounds, loaded)
+            yield parts.speed(site, site.hosts[:4], peers.prepare(site, site.hosts[:4]), rounds, loaded)
         site.stop()
-    return figures
 
 
 def made(name: str, layout: str) -> Site:

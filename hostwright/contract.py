@@ -97,6 +97,18 @@ def shared(site: Site) -> list[str]:
     return [*media, *beat, *site.shared]
 
 
+def connections(site: Site, groups: Groups) -> int:
+    """The connections that the database must allow: each thread and each worker process of the fleet may hold one.
+
+    Twice that, as old and new run side by side in a deploy, and some for commands and people.
+    """
+    web = site.web.workers * site.web.threads * len(groups.get("web", ())) if site.web else 0
+    celery = site.celery.workers if site.celery else []
+    tasks = sum(worker.count * (worker.concurrency + 1) for worker in celery) * len(groups.get("worker", ()))
+    others = sum(p.count * (1 if p.singleton else len(groups.get(p.group, ()))) for p in site.processes)
+    return 2 * (web + tasks + others) + 20
+
+
 def databases(site: Site, groups: Groups, addresses: Mapping[str, str], deploy_user: str) -> dict[str, Any]:
     """What the database host needs: roles, databases, access rules and the map of system users.
 
@@ -116,6 +128,8 @@ def databases(site: Site, groups: Groups, addresses: Mapping[str, str], deploy_u
         rules.append({"type": "local", **rule, "method": "peer", "options": "map=hostwright"})
         rules += [{"type": "host", **rule, "address": f"{a}/32", "method": "password"} for a in remote]
     return {
+        # 100 is PostgreSQL's own.
+        "max_connections": max(100, connections(site, groups)),
         "roles": [{"name": owner, "password": passwords.get(owner, "")} for owner in owners],
         "databases": [
             {"name": d.name, "owner": site.database_owner(d), "extensions": list(d.extensions)} for d in wanted

@@ -94,8 +94,9 @@ class Site:
 
     def stop(self, hosts: Sequence[plan.Host] = ()) -> None:
         """Switch some hosts or all off, so that they do not burden what is measured next."""
-        for host in hosts or self.hosts:
-            machine.kill(host)
+        for host, state in machine.states(self.name):
+            if state == "running" and host in (hosts or self.hosts):
+                machine.kill(host)
 
 
 def timed(process: subprocess.Popen[str], started: float) -> Deploy:

@@ -95,6 +95,7 @@ def summary(times: list[tuple[str, str, float]]) -> None:
     console.print(table)
     console.print(f"The site answers at [bold]http://{host['ansible_host']}/[/]")
     for command, purpose in (
+        (". .venv/bin/activate", "puts fab on your PATH"),
         ("fab status", "hosts, services, releases"),
         ("fab logs --follow", "what the hosts say"),
         ("fab partition.status", "the partitions of the event log"),
@@ -112,4 +113,12 @@ def down() -> int:
 
 if __name__ == "__main__":
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    sys.exit(main())
+    # Whatever inventory the shell is set up for, the demo has its own.
+    os.environ["ANSIBLE_INVENTORY"] = str(INVENTORY)
+    for name in ("ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST"):
+        os.environ.pop(name, None)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        console.print("interrupted; make demo goes on from here")
+        sys.exit(130)

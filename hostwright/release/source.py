@@ -99,7 +99,7 @@ def _git(source: Source, ref: str, dirty: bool) -> tuple[str, bytes]:
     changed = (
         _run_git("-C", origin, "status", "--porcelain", "--untracked-files=no", "--", ".").stdout.decode().splitlines()
     )
-    if changed and ref == "HEAD" and not dirty:
+    if changed and not dirty and _commit(origin, ref) == _commit(origin, "HEAD"):
         raise BadInput(
             f"source.git: {origin} has changes that are not committed: {', '.join(line[3:] for line in changed[:3])}",
             "Commit them, or deploy without them: --dirty",
@@ -107,15 +107,20 @@ def _git(source: Source, ref: str, dirty: bool) -> tuple[str, bytes]:
     return _archived(origin, source, ref)
 
 
+def _commit(repository: str, ref: str) -> str:
+    """The full name of the commit that `ref` names; empty where there is none."""
+    found = _run_git("-C", repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    return found.stdout.decode().strip() if found.returncode == 0 else ""
+
+
 def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
     if ref.startswith("-"):
         raise BadInput(f"--ref: {ref!r} is no branch, tag or commit")
-    found = _run_git("-C", repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    if found.returncode:
+    commit = _commit(repository, ref)
+    if not commit:
         raise BadInput(
             f"--ref: {repository} has no branch, tag or commit {ref!r}", "git branch -a and git tag list them."
         )
-    commit = found.stdout.decode().strip()
     prefix = _run_git("-C", repository, "rev-parse", "--show-prefix").stdout.decode().strip()
     subdir = str(PurePosixPath(prefix or ".") / source.subdir)
     tree = commit if subdir == "." else f"{commit}:{subdir}"

@@ -26,8 +26,12 @@ def dump(c: Any, to: str, inventory: str = "", database: str = "") -> None:
     path = Path(to)
     if path.exists():
         raise BadInput(f"--to: {to} is there already", "Name another file.")
-    remote = _remote(inventory)
     part = path.with_name(path.name + ".part")
+    if part.exists():
+        raise BadInput(f"--to: {part} is there: another dump is written, or was cut off", "Remove it, or wait.")
+    if not path.parent.is_dir():
+        raise BadInput(f"--to: there is no directory {path.parent}", "Make it, or name another.")
+    remote = _remote(inventory)
     try:
         with part.open("xb") as out:
             part.chmod(0o600)

@@ -253,6 +253,7 @@ def logs(
     import threading
 
     from hostwright import remote
+    from hostwright.release import drive
 
     found, hosts = _fleet.read(inventory, limit)
     if not re.fullmatch(r"[a-z0-9*-]+", process):
@@ -263,8 +264,14 @@ def logs(
     command += (f" -u '{engine}'" if process == "*" else "") + (" -f" if follow else "")
     prefix = len(hosts) > 1
 
+    failed: list[HostwrightError] = []
+
     def show(host: Any) -> None:
-        channel = host.channel(command)
+        try:
+            channel = host.channel(command)
+        except HostwrightError as error:
+            failed.append(error)
+            return
         pending = b""
         while block := channel.recv(65536):
             *whole, pending = (pending + block).split(b"\n")
@@ -277,14 +284,14 @@ def logs(
         thread.start()
     for thread in threads:
         thread.join()
+    if failed:
+        raise drive.Failures({str(number): error for number, error in enumerate(failed)})
 
 
 @task(positional=["command"], help={"command": "such as 'check --deploy', in quotes", "host": "default: the first"})
 def manage(c: Any, command: str, inventory: str = "", host: str = "") -> None:
     """Run one of Django's management commands on a host."""
-    import shlex
-
-    _execute(inventory, host, {"manage": shlex.split(command)})
+    _execute(inventory, host, {"manage": _words(command)})
 
 
 @task(help={"host": "default: the first"})
@@ -296,9 +303,17 @@ def shell(c: Any, inventory: str = "", host: str = "") -> None:
 @task(positional=["command"], help={"command": "in quotes", "host": "default: the first"})
 def run(c: Any, command: str, inventory: str = "", host: str = "") -> None:
     """Run a command as the application's user, in the current release."""
+    _execute(inventory, host, {"argv": _words(command)})
+
+
+def _words(command: str) -> list[str]:
+    """The words of a command line, by the shell's rules for quotes."""
     import shlex
 
-    _execute(inventory, host, {"argv": shlex.split(command)})
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise BadInput(f"the command {command} can't be read: {error}", "Close its quotes.") from None
 
 
 def _execute(inventory: str, host: str, request: dict[str, Any]) -> None:

@@ -128,6 +128,11 @@ def test_changes_that_are_not_committed(repository: Path) -> None:
     (repository / "new.py").write_text("")
     described = Source(git=str(repository))
     assert refusal(described) == f"source.git: {repository} has changes that are not committed: manage.py"
+    # By whatever name the checkout's own commit is called.
+    branch = subprocess.run(
+        ["git", "-C", str(repository), "branch", "--show-current"], capture_output=True, text=True, check=True
+    )
+    assert "not committed" in refusal(Source(git=str(repository), ref=branch.stdout.strip()))
     assert files(source.build(described, dirty=True)) == {"manage.py": "v2", "app": "", "app/x.py": "x1"}
     assert files(source.build(described, "v1"))["manage.py"] == "v1"
 

@@ -156,3 +156,33 @@ def test_a_limit_that_matches_nothing_ends_with_2(inventory: Path) -> None:
     assert fab("status", "-i", str(inventory), "--limit", "web9", status=2) == (
         "error: --limit: no host or group matches 'web9'\n  Hosts: web1\n"
     )
+
+
+# --- what is asked for and can't be
+
+
+def test_a_quote_that_is_not_closed() -> None:
+    assert site._words("check --tag 'a b'") == ["check", "--tag", "a b"]
+    with pytest.raises(BadInput, match="the command it's can't be read: No closing quotation"):
+        site._words("it's")
+
+
+@pytest.mark.parametrize(
+    ("there", "to", "message"),
+    [
+        ("", "no/such/x.dump", "there is no directory"),
+        ("x.dump", "x.dump", "is there already"),
+        ("x.dump.part", "x.dump", "another dump is written"),
+    ],
+)
+def test_where_a_dump_can_not_go(tmp_path: Path, there: str, to: str, message: str) -> None:
+    if there:
+        (tmp_path / there).touch()
+    done = subprocess.run(
+        [Path(sys.executable).with_name("fab"), "db.dump", "--to", str(tmp_path / to)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr

@@ -5,6 +5,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -359,8 +360,16 @@ def _interactive(agreed, paths, argv, env, cwd, tty):
         env["TERM"] = os.environ.get("TERM", "xterm")
     sys.stdout.write(STARTED)
     sys.stdout.flush()
+    become = commands.become(agreed["user"])
+
+    def start():
+        become()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    # Ctrl-C at the terminal is for the command, which knows what to do with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return subprocess.call(argv, cwd=cwd, env=env, preexec_fn=commands.become(agreed["user"]))
+        return subprocess.call(argv, cwd=cwd, env=env, preexec_fn=start)
     except (OSError, subprocess.SubprocessError) as error:
         sys.stderr.write("{} can't be run: {}\n".format(argv[0], getattr(error, "strerror", error)))
         return 127

@@ -47,7 +47,7 @@ def play(lab: str, playbook: Path) -> Run:
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_roles",
     }
-    settle()
+    settle(seconds=5)
     started = time.monotonic()
     done = subprocess.run(
         ["ansible-playbook", str(playbook)],

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from hostwright.lab import machine, plan
 HERE = Path(__file__).resolve().parent / "peers"
 
 
-class Peer:
+class Peer(ABC):
     """A tool: how it is got on this machine, and the command that deploys with it."""
 
     name: str
@@ -39,11 +40,13 @@ class Peer:
             encoding="utf-8",
         )
 
+    @abstractmethod
     def install(self) -> None:
         """Get the tool; raises HostwrightError where that can't be."""
 
+    @abstractmethod
     def command(self, hosts: Sequence[plan.Host]) -> list[str]:
-        raise NotImplementedError
+        """What deploys to `hosts`."""
 
     def variables(self, hosts: Sequence[plan.Host]) -> dict[str, str]:
         return {}

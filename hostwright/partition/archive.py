@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, render
+from hostwright.partition.connection import transaction
 from hostwright.partition.plan import Step
 from hostwright.partition.spec import PartitionSpec
 
@@ -59,7 +56,7 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
         }
         apply.apply(connection, [Step(f"detach {child}", "retire", names)], lambda *_: None)
     name = f"{render.identifier(spec.schema_name)}.{render.identifier(child)}"
-    with _transaction(connection, spec) as cursor:
+    with transaction(connection, f"{spec.table}: nothing was changed") as cursor:
         cursor.execute("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(%s), 'pg_class')", (name,))
         (comment,) = cursor.fetchone()
         try:
@@ -111,7 +108,7 @@ def read(connection: Any, spec: PartitionSpec, manifest: Path) -> Manifest:
         raise BadInput(f"{manifest} is of {found.table}, not of {spec.table}")
     whole = f"{render.identifier(spec.schema_name)}.{render.identifier(spec.table_name)}"
     name = f"{render.identifier(spec.schema_name)}.{render.identifier(found.child)}"
-    with _transaction(connection, spec) as cursor, gzip.open(data, "rb") as packed:
+    with transaction(connection, f"{spec.table}: nothing was changed") as cursor, gzip.open(data, "rb") as packed:
         cursor.execute(
             "SELECT hostwright.make_child(%s::regclass, %s, %s, %s)", (whole, found.child, found.lower, found.upper)
         )
@@ -148,22 +145,3 @@ def _digest(path: Path) -> str:
         while data := packed.read(READ):
             sha256.update(data)
     return sha256.hexdigest()
-
-
-@contextlib.contextmanager
-def _transaction(connection: Any, spec: PartitionSpec) -> Iterator[Any]:
-    connection.autocommit = False
-    try:
-        with connection.cursor() as cursor:
-            yield cursor
-        connection.commit()
-    except psycopg2.Error as error:
-        if not connection.closed:
-            connection.rollback()
-        raise HostwrightError(f"{spec.table}: nothing was changed: {str(error).strip()}") from None
-    except BaseException:
-        connection.rollback()
-        raise
-    finally:
-        if not connection.closed:
-            connection.autocommit = True

@@ -58,6 +58,25 @@ def through(remote: Remote, database: str, role: str) -> Iterator[Any]:
             tunnel.wait()
 
 
+@contextlib.contextmanager
+def transaction(connection: Any, failed: str) -> Iterator[Any]:
+    """A cursor on `connection` (autocommit) whose work is committed as a whole, or not at all.
+
+    Raises HostwrightError with `failed` and what the database said, where it refused something.
+    """
+    connection.autocommit = False
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+        connection.commit()
+    except psycopg2.Error as error:
+        raise HostwrightError(f"{failed}: {str(error).strip()}") from None
+    finally:
+        if not connection.closed:
+            connection.rollback()  # Nothing is left to take back after a commit.
+            connection.autocommit = True
+
+
 def command(remote: Remote) -> list[str]:
     """The ssh client's command line for `remote`, with its host key checked."""
     options = [

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TextIO
 
-import psycopg2
-
-from hostwright.errors import BadInput, HostwrightError
+from hostwright.errors import BadInput
 from hostwright.partition import render
 from hostwright.partition.catalog import INTEGERS, Table
+from hostwright.partition.connection import transaction
 from hostwright.partition.spec import PartitionSpec
 
 CHUNK = 20_000
@@ -40,30 +39,17 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: TextIO, pro
             else f"{spec.key}, by which rows find their child, is not there.",
         )
     count = 0
-    connection.autocommit = False
-    try:
-        with connection.cursor() as cursor, ThreadPoolExecutor(1) as sender:
-            cursor.execute("SET LOCAL timezone = 'UTC'")
-            sent: Future[None] | None = None
-            for rows, lines in _sorted(source, header.index(spec.key), Router(spec, table)):
-                if sent:
-                    sent.result()
-                    progress(count)
-                sent = sender.submit(_send, cursor, spec, header, lines)
-                count += rows
+    with transaction(connection, f"{spec.table}: nothing was loaded") as cursor, ThreadPoolExecutor(1) as sender:
+        cursor.execute("SET LOCAL timezone = 'UTC'")
+        sent: Future[None] | None = None
+        for rows, lines in _sorted(source, header.index(spec.key), Router(spec, table)):
             if sent:
                 sent.result()
-        connection.commit()
-    except psycopg2.Error as error:
-        if not connection.closed:
-            connection.rollback()
-        raise HostwrightError(f"{spec.table}: nothing was loaded: {str(error).strip()}") from None
-    except BaseException:
-        connection.rollback()
-        raise
-    finally:
-        if not connection.closed:
-            connection.autocommit = True
+                progress(count)
+            sent = sender.submit(_send, cursor, spec, header, lines)
+            count += rows
+        if sent:
+            sent.result()
     return count
 
 

@@ -7,8 +7,6 @@ Fabric by import. `inventory/example` documents it.
 
 from __future__ import annotations
 
-import difflib
-import functools
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -20,16 +18,29 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     model_validator,
 )
 
+from hostwright import oncalendar, refusal
 from hostwright.errors import BadInput
 from hostwright.partition.spec import PartitionSpec
 
 GROUPS = ("web", "worker", "beat", "db", "broker")
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
+
+def _like(pattern: str, what: str) -> AfterValidator:
+    """Text that `pattern` describes in full, and `what` in words."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+NAME = "small letters, digits and hyphens, a letter first, at most 24"
+Name = Annotated[str, _like("[a-z][a-z0-9-]{0,23}", NAME)]
 """A site, process or timer: it becomes part of unit names, paths and user names."""
 
 RESERVED = re.compile(
@@ -38,17 +49,18 @@ RESERVED = re.compile(
 )
 """Users and directories of the system's own: a site is a user and a directory of its name."""
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$-]{0,62}$")]
+IDENTIFIER = "letters, digits, _, $ and -, a letter or _ first, at most 63"
+Identifier = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_$-]{0,62}", IDENTIFIER)]
 """A database, database role, Redis or queue name."""
 
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Mode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
-Size = Annotated[str, StringConstraints(pattern=r"^[0-9]+[kmg]?$")]
+EnvName = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _, no digit first")]
+Mode = Annotated[str, _like("0[0-7]{3}", 'a mode in quotes, such as "0640"')]
+Size = Annotated[str, _like("[0-9]+[kmg]?", "a size such as 10m, with k, m, g or nothing after the number")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=86400)]
 Count = Annotated[int, Field(ge=1, le=256)]
-Module = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?$")]
-Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$")]
+Module = Annotated[str, _like(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?", "a module such as shop.wsgi, or module:object")]
+Package = Annotated[str, _like("[a-z0-9][a-z0-9+.-]*", "the name of a distribution's package")]
 
 
 _SYNTAX = re.compile(r"""[\s\x00-\x1f\x7f"'\\;{}$%*?#]""")
@@ -63,7 +75,7 @@ def _relative(path: str) -> str:
 
 def _below(path: str) -> str:
     if str(PurePosixPath(path)) == ".":
-        raise ValueError("must name something inside of the directory, not the directory itself")
+        raise ValueError("must be something inside of the directory, not the directory itself")
     return path
 
 
@@ -79,6 +91,12 @@ def _printable(value: str) -> str:
     return value
 
 
+def _calendar(expression: str) -> str:
+    if not oncalendar.is_valid(expression):
+        raise ValueError("must be a calendar expression of systemd, such as `daily` or `Mon..Fri 03:15`")
+    return expression
+
+
 def _absolute(path: str) -> str:
     if not path.startswith("/") or ".." in PurePosixPath(path).parts:
         raise ValueError("must be an absolute path without '..'")
@@ -92,10 +110,13 @@ PlainPath = Annotated[InnerPath, AfterValidator(_plain)]
 """One that is written into the files of nginx and systemd."""
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 Line = Annotated[str, AfterValidator(_printable)]
-Header = Annotated[str, StringConstraints(pattern=r"^[ -~]*$")]
-ServerName = Annotated[str, StringConstraints(pattern=r"^(\*\.|\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+Header = Annotated[str, _like("[ -~]*", "text in ASCII, on one line")]
+SERVER = "a host name such as shop.example.com or *.example.com (others than ASCII in punycode: xn--...)"
+ServerName = Annotated[str, _like(r"(\*\.|\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", SERVER)]
 """A host name in ASCII (punycode for others), or `*.example.com` or `.example.com` for all below it."""
-Calendar = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*.,:/~_+ -]+$")]
+Calendar = Annotated[str, AfterValidator(_calendar)]
+Url = Annotated[str, _like(r"/[\w./-]*/", "a URL path that begins and ends with /, such as /static/")]
+Setting = str | int | float | bool
 Command = Annotated[list[Line], Field(min_length=1)]
 """A program and its arguments, never a shell line. `{venv}`, `{release}` and `{project}` stand for paths."""
 
@@ -118,7 +139,7 @@ class Source(Model):
     version: Line | None = None
     archive: Line | None = None
     """A tar archive: a path on the controller or an https URL; needs `sha256`."""
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, _like("[0-9a-f]{64}", "64 hexadecimal digits")] | None = None
     subdir: RelativePath = "."
     """The directory inside the source that becomes the release."""
 
@@ -137,7 +158,7 @@ class Source(Model):
 class Python(Model):
     """The interpreter of the virtualenv."""
 
-    version: Annotated[str, StringConstraints(pattern=r"^3(\.[0-9]+)?$")] = "3"
+    version: Annotated[str, _like(r"3(\.[0-9]+)?", "3, or a version such as 3.12, in quotes")] = "3"
     """`3` is the distribution's own; `3.12` needs the package python3.12 to be installable."""
     interpreter: AbsolutePath | None = None
     """An interpreter that is on the hosts already; wins over `version`."""
@@ -200,7 +221,7 @@ class Static(Model):
 
     root: PlainPath | None = "static"
     """Where `collectstatic` puts its files, relative to the release (STATIC_ROOT); null: no static files."""
-    url: Annotated[str, StringConstraints(pattern=r"^/[\w./-]*/$")] = "/static/"
+    url: Url = "/static/"
     collect: Command | None = ["collectstatic", "--noinput", "--verbosity=0"]
     """Arguments of the manage command; null where the release carries its files already."""
     env: EnvName | None = None
@@ -210,7 +231,7 @@ class Static(Model):
 class Media(Model):
     """Uploaded files, which outlive releases; nginx shows them."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^/[\w./-]*/$")] = "/media/"
+    url: Url = "/media/"
     env: EnvName | None = None
     """An environment variable that is given the absolute path, /srv/SITE/shared/media."""
 
@@ -248,11 +269,11 @@ class Web(Model):
     """Of Strict-Transport-Security; 0: no such header."""
     upload_limit: Size = "10m"
     """Of a request; a larger one gets 413."""
-    rate_limit: Annotated[str, StringConstraints(pattern=r"^[0-9]+r/[sm]$")] | None = None
+    rate_limit: Annotated[str, _like("[0-9]+r/[sm]", "a rate such as 20r/s or 100r/m")] | None = None
     """Requests from one address, such as `20r/s`; null: no limit."""
     rate_burst: Count = 40
     """Requests above the rate that are let through at once; further ones get 429."""
-    locations: dict[Annotated[str, StringConstraints(pattern=r"^/[\w./-]*$")], AbsolutePath] = {}
+    locations: dict[Annotated[str, _like(r"/[\w./-]*", "a URL path that begins with /")], AbsolutePath] = {}
     """Further URL prefixes and the directories that they show."""
     memory_deny_write_execute: bool = True
     """Switch off for applications that make code at run time (cffi closures, JITs)."""
@@ -269,12 +290,12 @@ class Web(Model):
 class Health(Model):
     """What a standby slot is asked before it gets a request."""
 
-    path: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")] = "/"
+    path: Annotated[str, _like("/[!-~]*", "a URL path that begins with /, in ASCII without spaces")] = "/"
     host: Header | None = None
     """The Host header; default: the first of `web.domains`, else localhost."""
     scheme: Literal["http", "https"] = "http"
     """Sent as X-Forwarded-Proto."""
-    headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")], Header] = {}
+    headers: dict[Annotated[str, _like("[A-Za-z0-9-]+", "letters, digits and -")], Header] = {}
     status: list[Annotated[int, Field(ge=100, le=599)]] = [200]
     """Those that count as healthy."""
     deadline: Seconds = 30
@@ -371,7 +392,7 @@ class Redis(Model):
 class Amqp(Model):
     """RabbitMQ on the host of the group broker: a virtual host, and a user who may do everything on it."""
 
-    vhost: Annotated[str, StringConstraints(pattern=r"^[\w./-]+$")]
+    vhost: Annotated[str, _like(r"[\w./-]+", "letters, digits and _ . / -")]
     user: Identifier
     password: SecretStr
 
@@ -380,9 +401,9 @@ class Services(Model):
     """What the site uses beside Python; leave out what it does not use, or uses elsewhere."""
 
     databases: list[Database] = []
-    postgresql_version: Annotated[str, StringConstraints(pattern=r"^(9\.[5-6]|[1-9][0-9])$")] | None = None
+    postgresql_version: Annotated[str, _like(r"9\.[56]|[1-9][0-9]", "a version such as 15, in quotes")] | None = None
     """null: the distribution's."""
-    postgresql_settings: dict[Identifier, str | int | bool] = {}
+    postgresql_settings: dict[Identifier, Setting] = {}
     """Settings of postgresql.conf that win over those sized from the host's memory."""
     redis: Redis | None = None
     amqp: Amqp | None = None
@@ -483,8 +504,8 @@ def load(data: Any, origin: str = "site") -> Site:
     try:
         return Site.model_validate(data)
     except pydantic.ValidationError as error:
-        lines = [_explain(origin, problem) for problem in error.errors(include_url=False, include_input=False)]
-        raise BadInput("\n".join(lines), "inventory/example/group_vars/all/site.yml shows every key.") from None
+        said = refusal.lines(Site, error, origin)
+        raise BadInput("\n".join(said), "inventory/example/group_vars/all/site.yml shows every key.") from None
 
 
 def shown(site: Site) -> dict[str, Any]:
@@ -505,40 +526,3 @@ def revealed(site: Site) -> dict[str, Any]:
         return value
 
     return {key: plain(value) for key, value in site.model_dump(mode="python").items()}
-
-
-def _explain(origin: str, problem: Any) -> str:
-    path = ".".join([origin, *(str(part) for part in problem["loc"])])
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1]), _known_keys(problem["loc"]), n=1, cutoff=0.5)
-        return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
-    text = re.sub(r"^Value error, ", "", problem["msg"])
-    return f"{path}: {text[0].lower()}{text[1:]}"
-
-
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    """The keys that the model at the parent of `location` knows."""
-    schema = _schema()
-    node: Any = schema
-    for part in location[:-1]:
-        node = _deref(schema, node)
-        if isinstance(part, int):
-            node = node.get("items", {})
-        else:
-            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
-    return list(_deref(schema, node).get("properties", {}))
-
-
-@functools.cache
-def _schema() -> dict[str, Any]:
-    return Site.model_json_schema()
-
-
-def _deref(schema: Any, node: Any) -> Any:
-    for option in node.get("anyOf", []):
-        if "$ref" in option or "properties" in option or "items" in option:
-            node = option
-            break
-    while "$ref" in node:
-        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    return node

@@ -48,6 +48,8 @@ WORDS = [
     (config.Header, "text in ASCII"),
     (config.ServerName, "host name"),
     (config.Calendar, "calendar expression of systemd"),
+    (config.Url, "URL path"),
+    (config.Setting, "text, number, true or false"),
     (config.AbsolutePath, "absolute path on the host"),
     (config.Line, "line of text"),
     (config.Command, "program and its arguments"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from jinja2.nativetypes import NativeEnvironment, NativeTemplate
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
-from hostwright import config, listing
+from hostwright import config, contract, listing
 from hostwright.errors import BadInput
 
 
@@ -49,13 +50,32 @@ class Inventory:
         return found
 
 
+Evaluate = Callable[[str, str], Any]
+"""(host, expression) -> what Ansible itself makes of the expression; raises BadInput where it can't."""
+
+
 def load(inventory: str = "") -> Inventory:
     """Read the inventory that `-i`, ANSIBLE_INVENTORY or ansible.cfg names. Raises BadInput."""
-    return parse(listing.read(inventory), origin=inventory or "the inventory")
+    return of(listing.read(inventory), inventory)
 
 
-def parse(listed: Mapping[str, Any], origin: str = "the inventory") -> Inventory:
-    """The inventory of what `ansible-inventory --list` printed."""
+def of(listed: Mapping[str, Any], inventory: str = "", whole: bool = False) -> Inventory:
+    """The inventory of what was listed of the one that `inventory` names, as `parse` has it."""
+    evaluate = functools.partial(listing.evaluate, inventory=inventory)
+    return parse(listed, inventory or "the inventory", evaluate, whole)
+
+
+def parse(
+    listed: Mapping[str, Any],
+    origin: str = "the inventory",
+    evaluate: Evaluate = lambda host, expression: expression,
+    whole: bool = False,
+) -> Inventory:
+    """The inventory of what `ansible-inventory --list` printed.
+
+    Of the expressions that only Ansible understands, with its filters and lookups, `evaluate` gets those of
+    `site.source`, which fab uses, or all of them if `whole`; the others are left as they are.
+    """
     groups = {name: _members(listed, name, set()) for name in listed if name != "_meta"}
     variables: Mapping[str, Mapping[str, Any]] = listed.get("_meta", {}).get("hostvars", {})
     if not variables:
@@ -67,7 +87,37 @@ def parse(listed: Mapping[str, Any], origin: str = "the inventory") -> Inventory
     if host is None:
         raise BadInput(f"{origin} has no variable `site`", "inventory/example/group_vars/all/site.yml shows it.")
     known = {**variables[host], "groups": groups, "hostvars": variables, "inventory_hostname": host}
-    return Inventory(config.load(resolve(variables[host]["site"], known)), groups, variables)
+
+    def ansible(path: str, expression: str) -> Any:
+        if not whole and not path.startswith("site.source."):
+            return expression
+        try:
+            return evaluate(host, expression)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error.message}", error.hint) from None
+
+    site = config.load(resolve(variables[host]["site"], known, ansible))
+    empty = [f"the group {group} has no hosts: {need}" for group, need in _needs(site) if not groups.get(group)]
+    if empty:
+        raise BadInput("\n".join(dict.fromkeys(empty)), f"Name them below `children` in hosts.yml of {origin}.")
+    return Inventory(site, groups, variables)
+
+
+def _needs(site: config.Site) -> Iterator[tuple[str, str]]:
+    """(group, what needs a host in it)."""
+    if site.web:
+        yield "web", "site.web needs one"
+    for process in contract.processes(site):
+        key = "site.celery" if process not in site.processes else f"site.processes: {process.name}"
+        yield process.group, f"{key} needs one"
+    for timer in site.timers:
+        yield timer.group, f"site.timers: {timer.name} needs one"
+    if site.services.databases:
+        yield "db", "site.services.databases needs one"
+    if site.services.redis:
+        yield "broker", "site.services.redis needs one"
+    if site.services.amqp:
+        yield "broker", "site.services.amqp needs one"
 
 
 def _members(listed: Mapping[str, Any], name: str, seen: set[str]) -> list[str]:
@@ -108,16 +158,21 @@ class _Template(NativeTemplate):
 _Environment.template_class = _Template
 
 
-def resolve(value: Any, variables: Mapping[str, Any], path: str = "site") -> Any:
-    """`value` with its Jinja expressions replaced, but for those that need Ansible's own filters and lookups.
+def resolve(
+    value: Any,
+    variables: Mapping[str, Any],
+    ansible: Callable[[str, str], Any] = lambda path, expression: expression,
+    path: str = "site",
+) -> Any:
+    """`value` with its Jinja expressions replaced; `ansible` gets those that need Ansible's own filters and lookups.
 
-    These are left as they are, which does for texts that the controller never uses, and fails the validation of a
-    key with a type. Raises BadInput, with the key's path below `path`, where a variable is missing.
+    Left as they are, these do for texts that the controller never uses, and fail the validation of a key with a type.
+    Raises BadInput, with the key's path below `path`, where a variable is missing.
     """
     if isinstance(value, dict):
-        return {key: resolve(item, variables, f"{path}.{key}") for key, item in value.items()}
+        return {key: resolve(item, variables, ansible, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list):
-        return [resolve(item, variables, f"{path}.{number}") for number, item in enumerate(value)]
+        return [resolve(item, variables, ansible, f"{path}.{number}") for number, item in enumerate(value)]
     if not _is_expression(value):
         return value
     try:
@@ -125,15 +180,20 @@ def resolve(value: Any, variables: Mapping[str, Any], path: str = "site") -> Any
     except RecursionError:
         raise BadInput(f"{path}: a variable refers to itself") from None
     except jinja2.UndefinedError as error:
-        if re.search(r"\b(lookup|query|q)\(", value):
-            return value
+        if re.search(r"\b(lookup|query|q)\(", value) or _OF_ANSIBLE.match(str(error)):
+            return ansible(path, value)
         raise BadInput(
             f"{path}: {error}", "Set it in the inventory's group_vars, a secret in a file that ansible-vault encrypts."
         ) from None
     except jinja2.TemplateAssertionError:
-        return value  # A filter or test of Ansible's.
+        return ansible(path, value)  # A filter or test of Ansible's.
     except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
         raise BadInput(f"{path}: {error}", "It is no Jinja expression; {% raw %} keeps braces as they are.") from None
+
+
+_OF_ANSIBLE = re.compile(
+    "'(lookup|query|q|now|omit|inventory_dir|inventory_file|group_names|playbook_dir|ansible_version)' is undefined"
+)
 
 
 def _is_expression(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,31 +19,78 @@ def read(inventory: str = "") -> dict[str, Any]:
 
     Raises BadInput, with what Ansible says is wrong.
     """
-    program = Path(sys.executable).with_name("ansible-inventory")
-    argv = [
-        str(program) if program.exists() else shutil.which("ansible-inventory") or "ansible-inventory",
-        "--list",
-    ]
-    if inventory:
-        if not Path(inventory).exists() and "," not in inventory:
-            raise BadInput(f"-i: there is no inventory {inventory}", "Copy inventory/example and fill it in.")
-        argv += ["-i", inventory]
-    environment = {**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1", "ANSIBLE_NOCOLOR": "1"}
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
-    except FileNotFoundError:
-        raise BadInput("ansible-inventory is not installed", "Install the requirements of this project.") from None
+    done = _run("ansible-inventory", "--list", inventory=inventory)
     if done.returncode:
-        text = " ".join(done.stderr.replace("[WARNING]:", " ").split())
-        if "Decryption failed" in text:
-            raise BadInput("the vault password is wrong", "ANSIBLE_VAULT_PASSWORD_FILE names the file that holds it.")
-        if "no vault secrets" in text:
-            raise BadInput(
-                "the inventory has an encrypted file, and no vault password was given",
-                "Set ANSIBLE_VAULT_PASSWORD_FILE to the file that holds it.",
-            )
-        raise BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
+        raise _refused(done.stderr, inventory)
     return json.loads(done.stdout, object_hook=_without_vaults)  # type: ignore[no-any-return]  # what json gives
+
+
+def evaluate(host: str, expression: str, inventory: str = "") -> Any:
+    """What Ansible itself makes of a Jinja expression, with the variables of `host`. Raises BadInput with its words."""
+    arguments = ["-m", "ansible.builtin.debug", "-a", json.dumps({"msg": expression})]
+    done = _run("ansible", host, *arguments, inventory=inventory)
+    try:
+        said = json.loads(done.stdout.partition("=> ")[2])["msg"]
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"Ansible said {(done.stderr or done.stdout).strip()[-400:]}") from None
+    if done.returncode:
+        raise BadInput(re.sub(r"^template error while templating string: ", "", str(said)).split(". String: ")[0])
+    return said
+
+
+def _run(program: str, *arguments: str, inventory: str) -> subprocess.CompletedProcess[str]:
+    path = Path(sys.executable).with_name(program)
+    argv = [str(path) if path.exists() else shutil.which(program) or program, *arguments]
+    environment = {
+        **os.environ,
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    }
+    try:
+        return subprocess.run(
+            [*argv, *(["-i", inventory] if inventory else [])],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+    except FileNotFoundError:
+        raise BadInput(f"{program} is not installed", "Install the requirements of this project.") from None
+
+
+def _refused(said: str, inventory: str) -> BadInput:
+    """What is wrong with an inventory that Ansible refuses, by what it says."""
+    text = " ".join(said.replace("[WARNING]:", " ").split())
+    if "Decryption failed" in text:
+        return BadInput("the vault password is wrong", "ANSIBLE_VAULT_PASSWORD_FILE names the file that holds it.")
+    if "no vault secrets" in text:
+        return BadInput(
+            "the inventory has an encrypted file, and no vault password was given",
+            "Set ANSIBLE_VAULT_PASSWORD_FILE to the file that holds it.",
+        )
+    source = re.search(r"Completely failed to parse inventory source (.+)", text)
+    named = "-i" if inventory else "ANSIBLE_INVENTORY" if os.environ.get("ANSIBLE_INVENTORY") else "ansible.cfg"
+    if source and not Path(source[1]).exists():
+        return BadInput(
+            f"{named}: there is no inventory {source[1]}",
+            "Copy inventory/example and fill it in, or make throwaway hosts with fab lab.up; -i names another.",
+        )
+    if source and Path(source[1]).is_dir() and "Failed to parse" not in text:
+        return BadInput(f"{named}: {source[1]} holds no inventory", "inventory/example shows what is in one.")
+    place = re.search(r"error appears to be in '(.+?)': line (\d+), column (\d+)", text)
+    if place:
+        why = re.search(r"Syntax Error while loading YAML\. *(.+?) *The error appears", text)
+        return BadInput(
+            f"{place[1]}: line {place[2]}, column {place[3]}: {why[1] if why else 'it is no YAML'}",
+            "What is there, or the line before it, is no YAML.",
+        )
+    failed = re.findall(r"Failed to parse (.+?) with \w+ plugin: (.+?)(?= \* Failed| ERROR!|$)", text)
+    if failed:
+        path, why = failed[-1]
+        message = why if why.startswith(path) else f"{path}: {why}"
+        return BadInput(message, "It is no inventory; inventory/example shows one.")
+    return BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
 
 
 def _without_vaults(value: dict[str, Any]) -> Any:

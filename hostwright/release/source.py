@@ -52,7 +52,7 @@ def release_name(text: str) -> str:
 def build(source: Source, ref: str = "", dirty: bool = False, now: float | None = None) -> Artifact:
     """Make the artifact of `source`, at `ref` if given. Raises BadInput for what can't be found or is not committed."""
     if source.git:
-        commit, data = _git(source, ref or source.ref, dirty)
+        commit, data = _git(source, ref, dirty)
         ref = ref or source.ref
     elif ref:
         raise BadInput("--ref: only a source with `git` has refs", "See source in the site model.")
@@ -66,6 +66,18 @@ def build(source: Source, ref: str = "", dirty: bool = False, now: float | None 
         data = _repacked(_archive(source.archive or "", source.sha256 or ""), source.subdir)
         commit, ref = source.sha256 or "", source.archive or ""
     return Artifact(release_for(commit, now), data, hashlib.sha256(data).hexdigest(), ref, commit)
+
+
+def check(source: Source) -> None:
+    """Look whether what `source` names on this machine is there. Raises BadInput."""
+    if source.git and not _is_remote(source.git):
+        repository = _repository(source.git)
+        if not _commit(repository, source.ref):
+            raise _no_ref("source.ref", repository, source.ref)
+    elif source.path:
+        _existing(Path(source.path).expanduser() / source.subdir)
+    elif source.archive and "://" not in source.archive and not Path(source.archive).expanduser().is_file():
+        raise _no_archive(source.archive)
 
 
 def release_for(commit: str, now: float | None = None) -> str:
@@ -83,28 +95,53 @@ def _run_git(*argv: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def _git(source: Source, ref: str, dirty: bool) -> tuple[str, bytes]:
+    """The commit that `ref`, or else `source.ref`, names, and its archive."""
     origin = source.git or "."
-    if "://" in origin or re.match(r"[\w.-]+@[\w.-]+:", origin):
+    if _is_remote(origin):
         with tempfile.TemporaryDirectory() as clone:
             done = _run_git("clone", "-q", "--bare", "--", origin, clone)
             if done.returncode:
                 said = done.stderr.decode(errors="replace").strip()
                 raise BadInput(f"source.git: {origin} can't be cloned: {said[-300:]}")
             return _archived(clone, source, ref)
-    if not Path(origin).expanduser().is_dir():
-        raise BadInput(f"source.git: there is no directory {origin}", "It is relative to where fab runs.")
-    origin = str(Path(origin).expanduser())
-    if _run_git("-C", origin, "rev-parse", "--git-dir").returncode:
-        raise BadInput(f"source.git: {origin} is no git repository", "Use source.path for a plain directory.")
+    origin = _repository(origin)
     changed = (
         _run_git("-C", origin, "status", "--porcelain", "--untracked-files=no", "--", ".").stdout.decode().splitlines()
     )
-    if changed and not dirty and _commit(origin, ref) == _commit(origin, "HEAD"):
+    if changed and not dirty and _commit(origin, ref or source.ref) == _commit(origin, "HEAD"):
         raise BadInput(
             f"source.git: {origin} has changes that are not committed: {', '.join(line[3:] for line in changed[:3])}",
             "Commit them, or deploy without them: --dirty",
         )
     return _archived(origin, source, ref)
+
+
+def _is_remote(git: str) -> bool:
+    return "://" in git or re.match(r"[\w.-]+@[\w.-]+:", git) is not None
+
+
+def _repository(git: str) -> str:
+    """The path of a repository on this machine. Raises BadInput where there is none."""
+    if not Path(git).expanduser().is_dir():
+        raise BadInput(f"source.git: there is no directory {git}", "It is relative to where fab runs.")
+    path = str(Path(git).expanduser())
+    if _run_git("-C", path, "rev-parse", "--git-dir").returncode:
+        raise BadInput(f"source.git: {path} is no git repository", "Use source.path for a plain directory.")
+    return path
+
+
+def _no_ref(key: str, repository: str, ref: str) -> BadInput:
+    return BadInput(f"{key}: {repository} has no branch, tag or commit {ref!r}", "git branch -a and git tag list them.")
+
+
+def _no_archive(where: str) -> BadInput:
+    return BadInput(f"source.archive: there is no file {where}", "It is relative to where fab runs.")
+
+
+def _existing(top: Path) -> Path:
+    if not top.is_dir():
+        raise BadInput(f"source.path: there is no directory {top}", "It is relative to where fab runs.")
+    return top
 
 
 def _commit(repository: str, ref: str) -> str:
@@ -114,13 +151,10 @@ def _commit(repository: str, ref: str) -> str:
 
 
 def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
-    if ref.startswith("-"):
-        raise BadInput(f"--ref: {ref!r} is no branch, tag or commit")
-    commit = _commit(repository, ref)
+    key, ref = ("--ref", ref) if ref else ("source.ref", source.ref)
+    commit = "" if ref.startswith("-") else _commit(repository, ref)
     if not commit:
-        raise BadInput(
-            f"--ref: {repository} has no branch, tag or commit {ref!r}", "git branch -a and git tag list them."
-        )
+        raise _no_ref(key, source.git or repository, ref)
     prefix = _run_git("-C", repository, "rev-parse", "--show-prefix").stdout.decode().strip()
     subdir = str(PurePosixPath(prefix or ".") / source.subdir)
     tree = commit if subdir == "." else f"{commit}:{subdir}"
@@ -137,8 +171,7 @@ def _compressed(data: bytes) -> bytes:
 
 
 def _directory(top: Path) -> bytes:
-    if not top.is_dir():
-        raise BadInput(f"source.path: there is no directory {top}", "It is relative to where fab runs.")
+    _existing(top)
     paths = sorted(p for p in top.rglob("*") if not LEFT_OUT & set(p.relative_to(top).parts) and p.suffix != ".pyc")
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -180,7 +213,7 @@ def _archive(where: str, sha256: str) -> bytes:
     elif "://" in where:
         raise BadInput(f"source.archive: {where} is no https URL and no path")
     elif not Path(where).expanduser().is_file():
-        raise BadInput(f"source.archive: there is no file {where}")
+        raise _no_archive(where)
     else:
         data = Path(where).expanduser().read_bytes()
     found = hashlib.sha256(data).hexdigest()

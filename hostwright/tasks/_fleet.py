@@ -27,13 +27,16 @@ def owner() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def inventory(name: str) -> Inventory:
-    """Read the inventory. Ansible lists it in another process, and what understands the list is loaded meanwhile."""
+def inventory(name: str, whole: bool = False) -> Inventory:
+    """Read the inventory; `whole`: with every expression evaluated, also those that only the playbooks use.
+
+    Ansible lists it in another process, and what understands the list is loaded meanwhile.
+    """
     with ThreadPoolExecutor(1) as pool:
         listed = pool.submit(listing.read, name)
         from hostwright import inventory as inventories
 
-        return inventories.parse(listed.result(), origin=name or "the inventory")
+        return inventories.of(listed.result(), name, whole)
 
 
 def read(name: str, limit: str = "") -> tuple[Inventory, list[str]]:

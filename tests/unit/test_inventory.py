@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hostwright import inventory
+from hostwright import listing as ansible_listing
 from hostwright.errors import BadInput
 
 SITE: dict[str, Any] = {"name": "shop", "source": {"git": "."}}
@@ -55,6 +56,36 @@ def test_an_inventory_without_hosts_or_site() -> None:
 def test_a_wrong_site_is_named() -> None:
     wrong = {"_meta": {"hostvars": {"web1": {"site": {**SITE, "helth": 1}}}}}
     assert refusal(wrong) == "site.helth: unknown key (did you mean health?)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"web": {"wsgi": "a"}}, "the group web has no hosts: site.web needs one"),
+        ({"celery": {"app": "a"}}, "the group worker has no hosts: site.celery needs one"),
+        ({"celery": {"app": "a", "workers": [], "beat": True}}, "the group beat has no hosts: site.celery needs one"),
+        (
+            {"processes": [{"name": "relay", "command": ["x"]}]},
+            "the group worker has no hosts: site.processes: relay needs one",
+        ),
+        (
+            {"timers": [{"name": "night", "command": ["x"], "calendar": "daily"}]},
+            "the group beat has no hosts: site.timers: night needs one",
+        ),
+        ({"services": {"redis": {}}}, "the group broker has no hosts: site.services.redis needs one"),
+        (
+            {"services": {"amqp": {"vhost": "v", "user": "u", "password": "p"}}},
+            "the group broker has no hosts: site.services.amqp needs one",
+        ),
+        (
+            {"services": {"databases": [{"name": "shop"}]}},
+            "the group db has no hosts: site.services.databases needs one",
+        ),
+    ],
+)
+def test_a_group_that_the_site_needs_and_that_is_empty(changes: dict[str, Any], message: str) -> None:
+    listed = {"_meta": {"hostvars": {"h1": {"site": {**SITE, **changes}}}}, "other": {"hosts": ["h1"]}, "web": {}}
+    assert refusal(listed) == message
 
 
 # --- limits
@@ -169,6 +200,52 @@ def test_an_expression_that_can_not_be_resolved_is_named_by_its_key(value: str, 
     assert caught.value.message == message
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{{ lookup('env', 'X') }}",
+        "{{ lookup('file', inventory_dir ~ '/x') }}",
+        "{{ secret }}",
+        "{{ text | ansible_only }}",
+        "{{ inventory_dir }}/x",
+    ],
+)
+def test_what_only_ansible_can_resolve_is_asked_of_it(value: str) -> None:
+    asked = []
+
+    def ansible(path: str, expression: str) -> str:
+        asked.append((path, expression))
+        return "answer"
+
+    variables = {**VARIABLES, "secret": "{{ query('env', 'X') }}"}
+    assert inventory.resolve({"env": {"A": value}}, variables, ansible) == {"env": {"A": "answer"}}
+    assert asked == [("site.env.A", value)]
+
+
+def test_fab_asks_ansible_for_the_source_alone_and_config_check_for_all() -> None:
+    site = {"name": "shop", "source": {"git": "{{ 'a' | own }}"}, "env": {"A": "{{ 'b' | own }}"}}
+    listed = {"_meta": {"hostvars": {"web1": {"site": site}}}}
+
+    def evaluate(host: str, expression: str) -> str:
+        return f"{host} {expression}"
+
+    found = inventory.parse(listed, evaluate=evaluate).site
+    assert (found.source.git, found.env["A"]) == ("web1 {{ 'a' | own }}", "{{ 'b' | own }}")
+    assert inventory.parse(listed, evaluate=evaluate, whole=True).site.env["A"] == "web1 {{ 'b' | own }}"
+
+
+def test_what_ansible_can_not_resolve_is_named_by_its_key() -> None:
+    def evaluate(host: str, expression: str) -> str:
+        raise BadInput("no filter own")
+
+    with pytest.raises(BadInput) as caught:
+        inventory.parse(
+            {"_meta": {"hostvars": {"web1": {"site": {"name": "shop", "source": {"git": "{{ 'a' | own }}"}}}}}},
+            evaluate=evaluate,
+        )
+    assert caught.value.message == "site.source.git: no filter own"
+
+
 def test_an_expression_can_not_reach_python() -> None:
     for value in ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ text.__init__.__globals__ }}"):
         with pytest.raises(BadInput, match=r"site: "):
@@ -188,6 +265,23 @@ def listing(monkeypatch: pytest.MonkeyPatch, status: int, out: str, err: str) ->
 @pytest.mark.parametrize(
     ("err", "message"),
     [
+        (
+            "[WARNING]: Unable to parse /no/such as an inventory source\n"
+            "ERROR! Completely failed to parse inventory source /no/such",
+            "ansible.cfg: there is no inventory /no/such",
+        ),
+        ("ERROR! Completely failed to parse inventory source /", "ansible.cfg: / holds no inventory"),
+        (
+            "[WARNING]:  * Failed to parse /x/hosts.yml with yaml plugin: We\nwere unable to read either. "
+            "Syntax Error while\nloading YAML.   did not find expected node content  The error appears to be in\n"
+            "'/x/hosts.yml': line 2, column 1, but may\nERROR! Completely failed to parse inventory source /",
+            "/x/hosts.yml: line 2, column 1: did not find expected node content",
+        ),
+        (
+            "[WARNING]:  * Failed to parse /x with ini plugin: /x:3: Expected\nkey=value\n"
+            "ERROR! Completely failed to parse inventory source /",
+            "/x:3: Expected key=value",
+        ),
         ("ERROR! Decryption failed (no vault secrets were found that could decrypt)", "the vault password is wrong"),
         (
             "ERROR! Attempting to decrypt but no vault secrets found",
@@ -200,6 +294,7 @@ def listing(monkeypatch: pytest.MonkeyPatch, status: int, out: str, err: str) ->
     ],
 )
 def test_what_ansible_complains_of(monkeypatch: pytest.MonkeyPatch, err: str, message: str) -> None:
+    monkeypatch.delenv("ANSIBLE_INVENTORY", raising=False)
     listing(monkeypatch, 1, "", err)
     with pytest.raises(BadInput) as caught:
         inventory.load()
@@ -213,7 +308,36 @@ def test_a_value_that_is_encrypted_by_itself_stays_encrypted(monkeypatch: pytest
     assert inventory.load().site.secrets["A"].get_secret_value() == "encrypted"
 
 
-def test_an_inventory_that_is_not_there(tmp_path: Path) -> None:
+def test_an_inventory_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for named, argument in (("-i", f"{tmp_path}/none"), ("ANSIBLE_INVENTORY", "")):
+        monkeypatch.setenv("ANSIBLE_INVENTORY", f"{tmp_path}/none")
+        with pytest.raises(BadInput) as caught:
+            inventory.load(argument)
+        assert str(caught.value) == (
+            f"{named}: there is no inventory {tmp_path}/none\n"
+            "  Copy inventory/example and fill it in, or make throwaway hosts with fab lab.up; -i names another."
+        )
+
+
+@pytest.mark.parametrize(
+    ("status", "out", "message"),
+    [
+        (2, 'web1 | FAILED! => {"msg": "The \'file\' lookup had an issue"}', "The 'file' lookup had an issue"),
+        (2, 'web1 | FAILED! => {"msg": "template error while templating string: no x. String: {{ y }}. no x"}', "no x"),
+        (1, "canary", "Ansible said canary"),
+    ],
+)
+def test_an_expression_that_ansible_refuses(
+    monkeypatch: pytest.MonkeyPatch, status: int, out: str, message: str
+) -> None:
+    listing(monkeypatch, status, out, "")
     with pytest.raises(BadInput) as caught:
-        inventory.load(f"{tmp_path}/none")
-    assert str(caught.value) == (f"-i: there is no inventory {tmp_path}/none\n  Copy inventory/example and fill it in.")
+        ansible_listing.evaluate("web1", "{{ x }}")
+    assert caught.value.message == message
+
+
+def test_ansible_evaluates_an_expression(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOSTWRIGHT_TEST", "canary")
+    (tmp_path / "hosts").write_text("web1\n")
+    expression = "{{ lookup('env', 'HOSTWRIGHT_TEST') | upper }}"
+    assert ansible_listing.evaluate("web1", expression, str(tmp_path)) == "CANARY"

@@ -104,13 +104,34 @@ def test_a_directory_inside_of_a_repository(repository: Path) -> None:
 @pytest.mark.parametrize("ref", ["nope", "v1:app", "v1..main", "", "x y", "HEAD^{tree}"])
 def test_an_unknown_ref(repository: Path, ref: str) -> None:
     described = Source(git=str(repository), ref=ref) if ref else Source(git=str(repository), ref="")
-    assert refusal(described) == f"--ref: {repository} has no branch, tag or commit {ref!r}"
+    assert refusal(described) == f"source.ref: {repository} has no branch, tag or commit {ref!r}"
+    if ref:
+        told = f"--ref: {repository} has no branch, tag or commit {ref!r}"
+        assert refusal(Source(git=str(repository)), ref) == told
 
 
 @pytest.mark.parametrize("ref", ["--help", "-x", "--output=/tmp/x", "--upload-pack=id"])
 def test_an_option_is_no_ref(repository: Path, ref: str) -> None:
-    assert refusal(Source(git=str(repository)), ref) == f"--ref: {ref!r} is no branch, tag or commit"
-    assert refusal(Source(git=repository.as_uri()), ref) == f"--ref: {ref!r} is no branch, tag or commit"
+    for git in (str(repository), repository.as_uri()):
+        assert refusal(Source(git=git), ref) == f"--ref: {git} has no branch, tag or commit {ref!r}"
+
+
+def test_what_a_source_names_is_looked_for_without_building(repository: Path, tmp_path: Path) -> None:
+    source.check(Source(git=str(repository), ref="v1"))
+    source.check(Source(path=str(repository), subdir="."))
+    source.check(Source(git="https://example.com/x.git"))
+    source.check(Source(pypi="x", version="1"))
+    source.check(Source(archive="https://example.com/x.tgz", sha256="0" * 64))
+    none = f"{tmp_path}/none"
+    for described, message in (
+        (Source(git=none), f"source.git: there is no directory {none}"),
+        (Source(git=str(repository), ref="v9"), f"source.ref: {repository} has no branch, tag or commit 'v9'"),
+        (Source(path=none), f"source.path: there is no directory {none}"),
+        (Source(archive=none, sha256="0" * 64), f"source.archive: there is no file {none}"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            source.check(described)
+        assert caught.value.message == message
 
 
 def test_an_option_is_no_repository(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def inventory(tmp_path: Path) -> Path:
     variables = tmp_path / "group_vars" / "all.yml"
     variables.parent.mkdir()
     variables.write_text(
-        json.dumps({"site": {"name": "shop", "source": {"git": str(tmp_path)}, "secrets": {"KEY": "{{ key }}"}}})
+        json.dumps({"site": {"name": "shop", "source": {"path": str(tmp_path)}, "secrets": {"KEY": "{{ key }}"}}})
     )
     return tmp_path
 
@@ -146,9 +146,33 @@ def test_config_check_shows_what_was_understood_and_no_secret(inventory: Path) -
 
 def test_bad_input_ends_with_2(inventory: Path) -> None:
     assert fab("config.check", "-i", "/no/such", status=2) == (
-        "error: -i: there is no inventory /no/such\n  Copy inventory/example and fill it in.\n"
+        "error: -i: there is no inventory /no/such\n"
+        "  Copy inventory/example and fill it in, or make throwaway hosts with fab lab.up; -i names another.\n"
     )
     assert fab("deploy", "-i", str(inventory), status=2).startswith("error: site.secrets.KEY: 'key' is undefined\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": {"git": "/no/such"}}, "source.git: there is no directory /no/such\n"),
+        ({"env": {"A": "{{ lookup('file', '/no/such') }}"}}, "site.env.A: The 'file' lookup had an issue accessing"),
+        ({"web": {"wsgi": "a"}, "celery": {"app": "a"}}, "the group worker has no hosts: site.celery needs one\n"),
+        (
+            {"timers": [{"name": "night", "command": ["x"], "calendar": "dayly"}]},
+            "site.timers.0.calendar: must be a calendar expression of systemd, such as `daily` or `Mon..Fri 03:15`\n",
+        ),
+    ],
+)
+def test_config_check_finds_what_a_deploy_would_stumble_on(
+    inventory: Path, changes: dict[str, Any], message: str
+) -> None:
+    variables = inventory / "group_vars" / "all.yml"
+    site = {**json.loads(variables.read_text())["site"], "secrets": {}, **changes}
+    variables.write_text(json.dumps({"site": site}))
+    said = fab("config.check", "-i", str(inventory), status=2)
+    assert said.startswith(f"error: {message}")
+    assert said.count("error:") == 1
 
 
 def test_a_limit_that_matches_nothing_ends_with_2(inventory: Path) -> None:

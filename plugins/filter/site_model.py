@@ -7,7 +7,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 try:
-    from hostwright import config, contract
+    from hostwright import config, contract, platforms
     from hostwright.errors import HostwrightError
 except ImportError as error:
     raise AnsibleFilterError(
@@ -24,7 +24,7 @@ def _site(data: Any) -> config.Site:
 
 
 class FilterModule:
-    """`site | hostwright_site` and its companions; each takes the raw `site` variable."""
+    """`site | hostwright_site` and its companions: most take the raw `site` variable, two what a host printed."""
 
     def filters(self) -> dict[str, Any]:
         return {
@@ -58,6 +58,10 @@ class FilterModule:
                 }
                 for timer in contract.timers_on(_site(data), groups, host)
             ],
+            "hostwright_host": lambda text: platforms.seen(text).facts(),
+            "hostwright_objection": lambda text, host, core, interpreter, bare: platforms.objection(
+                host, platforms.seen(text), core, interpreter, bare
+            ),
             "hostwright_application_files": lambda data: [
                 {"path": file.path, "content": file.content.get_secret_value(), "mode": file.mode}
                 for file in _site(data).files

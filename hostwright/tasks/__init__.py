@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from fabric.main import program
 from invoke.collection import Collection
 
+from hostwright.tasks import _arguments
+
+_arguments.strict(program)
 namespace = Collection()
 for module in pkgutil.iter_modules(__path__):
     if module.name.startswith("_"):

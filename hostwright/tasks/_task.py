@@ -12,6 +12,7 @@ import fabric
 from invoke.exceptions import Exit
 
 from hostwright.errors import HostwrightError
+from hostwright.tasks._arguments import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +45,7 @@ def _declared(function: Callable[..., Any], help: Mapping[str, str], options: Ma
             raise Exit(code=0) from None
 
     known = {name: text for name, text in COMMON_HELP.items() if name in parameters(function)}
-    return fabric.task(help={**known, **help}, **options)(run)
+    return fabric.task(help={**known, **help}, klass=Task, **options)(run)
 
 
 COMMON_HELP: Mapping[str, str] = {

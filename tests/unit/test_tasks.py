@@ -184,6 +184,29 @@ def test_a_limit_that_matches_nothing_ends_with_2(inventory: Path) -> None:
 
 # --- what is asked for and can't be
 
+TASKS = "\n  fab --list shows them; what has spaces needs quotes.\n"
+OPTIONS = "\n  fab --help TASK shows the options of a task.\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("deplo", f"there is no task deplo (did you mean deploy?){TASKS}"),
+        ("run ls home", f"there is no task home{TASKS}"),
+        ("deploy --foo", f"there is no option --foo{OPTIONS}"),
+        ("deploy --bach 3", f"there is no option --bach (did you mean --batch?){OPTIONS}"),
+        ("deploy --ref", f"--ref: needs a value{OPTIONS}"),
+        ("manage", f"fab manage needs 'command'{OPTIONS}"),
+        ("deploy --batch x", "--batch: must be a whole number, 1 or more, not 'x'\n"),
+        ("deploy --batch 0", "--batch: must be a whole number, 1 or more, not '0'\n"),
+        ("deploy --lock-wait -1", "--lock-wait: must be a whole number, 0 or more, not '-1'\n"),
+        ("logs --lines x", "--lines: must be a whole number, 1 or more, not 'x'\n"),
+        ("partition.apply --rate 1.5", "--rate: must be a whole number, 0 or more, not '1.5'\n"),
+    ],
+)
+def test_arguments_that_can_not_be(argv: str, message: str) -> None:
+    assert fab(*argv.split(), status=2) == f"error: {message}"
+
 
 def test_a_quote_that_is_not_closed() -> None:
     assert site._words("check --tag 'a b'") == ["check", "--tag", "a b"]

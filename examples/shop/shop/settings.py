@@ -84,8 +84,8 @@ if CELERY_BROKER_URL.startswith("amqp"):
     CELERY_TASK_DEFAULT_EXCHANGE_TYPE = "topic"
     CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 else:
-    # Also the time after which the tasks of a worker that was killed are given to another.
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600}
+    # Longer than any task takes; also the time after which the tasks of a worker that was killed are given to another.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": int(os.environ.get("VISIBILITY_TIMEOUT", "600"))}
 CELERY_BEAT_SCHEDULE = {
     "count-orders": {"task": "orders.tasks.count_orders", "schedule": 60.0},
     "send-outbox": {"task": "outbox.tasks.send_outbox", "schedule": 5.0},

@@ -333,7 +333,7 @@ def _tasks(fleet: Fleet, cell: Cell) -> None:
     while True:
         wanted = {f"order-{number}" for number in fleet.on("db1", *orders).split()}
         done = set(
-            re.findall(r"^end (order-\d+)$", fleet.says("jobs1", "cat /srv/shop/shared/tasks/log"), re.MULTILINE)
+            re.findall(r"^end (order-\d+) ", fleet.says("jobs1", "cat /srv/shop/shared/tasks/log"), re.MULTILINE)
         )
         if wanted <= done:
             return

@@ -225,6 +225,15 @@ def test_migrate_tells_what_it_applied(project: Project) -> None:
     assert project.answer("migrate") == {"applied": [["orders", "0002_note"]]}
 
 
+def test_pending_is_what_is_not_applied(project: Project) -> None:
+    assert project.answer("pending") == {"plan": []}
+    project.write("orders/migrations/0002_note.py", ADD_NOTE)
+    assert project.answer("pending") == {"plan": [["orders", "0002_note"]]}
+    project.answer("migrate")
+    (project.top / "orders/migrations/0002_note.py").unlink()
+    assert project.answer("pending") == {"plan": []}
+
+
 def test_unmigrate_goes_back_to_the_older_heads(project: Project) -> None:
     project.write("orders/migrations/0002_note.py", ADD_NOTE)
     project.write("coupons/__init__.py", "")

@@ -116,6 +116,86 @@ def test_a_release_is_kept_with_the_room_that_going_back_would_have_taken(
     assert host.on_disk()["previous"] == "r2"
 
 
+class Probe:
+    """Stands for the probe: remembers what was asked of which release, and answers."""
+
+    def __init__(self, host: Host, monkeypatch: pytest.MonkeyPatch, **facts: Any) -> None:
+        self.host, self.facts = host, facts
+        self.asked: list[tuple[str, str | None, bool]] = []
+        monkeypatch.setattr(host.transaction, "_probe", self)
+
+    def __call__(self, mode: str, request: Any, release: str | None = None, timeout: Any = None) -> Probe:
+        self.asked.append((mode, release, bool(self.host.on_disk()["transaction"].get("undoing"))))
+        self.step, self.log = mode, "log"
+        return self
+
+    def wait(self) -> None:
+        pass
+
+    def output(self) -> str:
+        return transaction.MARK + json.dumps(self.facts)
+
+
+UNDONE = [["orders", "0002_note"]]
+
+
+@pytest.fixture
+def rolling_back(host: Host) -> Host:
+    """A rollback from r3 by two, in its standby."""
+    host.transaction.agreed["releases"].update(lock_timeout=5, migrate_timeout=60, drain_timeout=1)
+    host.transaction.agreed["build_user"] = "root"
+    host.deployed("r1", "r2", "r3")
+    for name in ("r1", "r2", "r3"):
+        host.state.release(name, heads={}, applied=UNDONE, commit="c0ffee")
+    host.transaction.begin(request("rollback", "r1"))
+    host.state.transaction(phase="standby")
+    return host
+
+
+def test_migrations_are_on_record_as_undone_before_they_are(
+    rolling_back: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = Probe(rolling_back, monkeypatch, undone=UNDONE)
+    assert rolling_back.transaction.obey({"do": "unmigrate", "dry_run": True}) == {"undone": UNDONE}
+    assert rolling_back.transaction.obey({"do": "unmigrate"}) == {"undone": UNDONE}
+    assert probe.asked == [("unmigrate", "r3", False), ("unmigrate", "r3", True)]
+    rolling_back.state.transaction(phase="flipped")
+    rolling_back.transaction.obey({"do": "confirm"})
+    applied = {name: record["applied"] for name, record in rolling_back.on_disk()["releases"].items()}
+    assert applied == {"r1": UNDONE, "r2": [], "r3": []}
+
+
+@pytest.mark.parametrize("phase", ["standby", "flipping", "flipped"])
+def test_going_back_applies_them_again_before_the_newer_release_serves(
+    rolling_back: Host, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    rolling_back.state.transaction(phase=phase, undoing=True)
+    done: list[str] = []
+    for name in ("point", "point_upstream", "drain", "kill", "stop"):
+        monkeypatch.setattr(transaction.slots, name, lambda *_, name=name: done.append(name))
+    monkeypatch.setattr(transaction.commands, "kill_user", lambda _: None)
+    monkeypatch.setattr(transaction.releases, "remove_unfinished", lambda _: None)
+    probe = Probe(rolling_back, monkeypatch)
+    monkeypatch.setattr(probe, "wait", lambda: done.append("migrated"))
+    rolling_back.transaction.obey({"do": "abort"})
+    assert probe.asked == [("migrate", "r3", True)]
+    assert done[0] == "migrated"
+    assert len(done) > 1
+    assert rolling_back.on_disk()["transaction"] is None
+
+
+def test_a_release_that_lacks_its_migrations_is_not_gone_back_to(
+    rolling_back: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rolling_back.state.transaction(phase="prepared")
+    Probe(rolling_back, monkeypatch, plan=UNDONE)
+    with pytest.raises(BadRequest, match=r"r1 needs migrations that are not applied: orders\.0002_note") as refused:
+        rolling_back.transaction.obey({"do": "build"})
+    assert refused.value.hint == "Deploy its commit, which applies them: fab deploy --ref c0ffee"
+    Probe(rolling_back, monkeypatch, plan=[])
+    assert rolling_back.transaction.obey({"do": "build"})["plan"] == []
+
+
 @pytest.mark.parametrize(("wanted", "release"), [(None, "r2"), ("r1", "r1")])
 def test_a_rollback_goes_to_the_newest_older_release_or_to_a_named_one(
     host: Host, wanted: str | None, release: str

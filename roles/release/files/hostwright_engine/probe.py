@@ -1,6 +1,6 @@
 """Run by a release's own Python: everything about Django in one process. It prints one JSON line, marked, on success.
 
-Standard input is {"mode": "check"|"migrate"|"unmigrate"|"dump", "manage": [...], ...}; `dump` prints a database dump instead. The project's own manage command is run with
+Standard input is {"mode": "check"|"pending"|"migrate"|"unmigrate"|"dump", "manage": [...], ...}; `dump` prints a database dump instead. The project's own manage command is run with
 Django's entry point replaced, so that it sets up its settings as it always does.
 """
 
@@ -8,6 +8,7 @@ import json
 import os
 import runpy
 import sys
+import time
 
 MARK = "\x1eHOSTWRIGHT "
 LOCK = 0x686F7374
@@ -45,7 +46,8 @@ def finish(request):
     from django.core.management.base import CommandError
 
     try:
-        answer = {"check": check, "migrate": migrate, "unmigrate": unmigrate, "dump": dump}[request["mode"]](request)
+        modes = {"check": check, "pending": pending, "migrate": migrate, "unmigrate": unmigrate, "dump": dump}
+        answer = modes[request["mode"]](request)
     except CommandError as error:
         sys.exit(str(error))
     sys.stdout.flush()
@@ -74,6 +76,13 @@ def check(request):
         "reversible": all(operation.reversible for migration, _ in plan for operation in migration.operations),
         "heads": heads(executor),
     }
+
+
+def pending(request):
+    """What of this release is not applied."""
+    executor = migrations()
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return {"plan": [[migration.app_label, migration.name] for migration, _ in plan]}
 
 
 def importable(name):
@@ -114,10 +123,16 @@ def lock(request):
     from django.db import connection
 
     if connection.vendor == "postgresql":
+        deadline = time.monotonic() + request["lock_timeout"]
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-            if not cursor.fetchone()[0]:
-                sys.exit("another process is migrating this database")
+            while True:
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+                if cursor.fetchone()[0]:
+                    break
+                # Of one that was killed, the server may still be at its last statement.
+                if time.monotonic() > deadline:
+                    sys.exit("another process is migrating this database")
+                time.sleep(0.2)
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", ["{}s".format(request["lock_timeout"])])
 
 

@@ -60,7 +60,7 @@ def up() -> Fleet:
     for host in fleet.hosts:
         if host.name in APP_HOSTS:
             _add_disk(host)
-            _add_pause(host)
+            add_pause(host)
     fleet.run("ansible-playbook", "playbooks/bootstrap.yml")
     fleet.run("ansible-playbook", "playbooks/site.yml")
     for name in APP_HOSTS:
@@ -113,7 +113,7 @@ systemctl enable --now faults-disk
     machine.execute(host, ["sh", "-c", script], stdin=DISK_UNIT.format(device=device, mounts=mounts).encode())
 
 
-def _add_pause(host: plan.Host) -> None:
+def add_pause(host: plan.Host) -> None:
     """The engine's transaction starts by way of a script that can make it wait."""
     files = {
         "/opt/faults/paused_engine.py": (Path(__file__).with_name("paused_engine.py").read_text(), "644"),

@@ -19,6 +19,7 @@ from hostwright.lab import plan
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = ROOT / ".cache" / "lab"
+LOCK = Path("/run/hostwright-lab.lock")
 PACKAGES = (
     "podman",
     "runc",
@@ -52,8 +53,7 @@ def run(argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 600
 
 def prepare() -> plan.Engine:
     """The container engine; installs podman and its companions with apt where that is possible, after saying so."""
-    if os.geteuid() != 0:
-        raise BadInput("throwaway hosts need root", "Run it as root, or in a virtual machine where you are root.")
+    _need_root()
     if not shutil.which("podman") and _docker_answers():
         return plan.Engine("docker")
     missing = [name for name in ("podman", "runc", "mmdebstrap", "ssh-keygen") if not shutil.which(name)]
@@ -73,6 +73,11 @@ def prepare() -> plan.Engine:
     return plan.Engine("podman", ("--runtime=runc",))
 
 
+def _need_root() -> None:
+    if os.geteuid() != 0:
+        raise BadInput("throwaway hosts need root", "Run it as root, or in a virtual machine where you are root.")
+
+
 def _docker_answers() -> bool:
     return (
         bool(shutil.which("docker"))
@@ -82,9 +87,9 @@ def _docker_answers() -> bool:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """One lab command at a time on this machine."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    """One lab command at a time on this machine, whichever checkout it comes from."""
+    _need_root()
+    with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -130,12 +135,17 @@ def _pulled(engine: plan.Engine, wanted: str, name: str) -> str:
 def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
     """Boot the lab `name`; hosts that run are kept, stopped ones are booted. Returns the hosts."""
     plan.lab_name(name)
+    plan.layout_name(layout)
     with alone():
         engine = prepare()
-        lab = plan.hosts(name, layout, _network(engine, name))
+        _check_owner(engine, name)
         made = image(engine, wanted)
+        lab = plan.hosts(name, layout, _network(engine, name))
+        plan.check_same(name, _containers(engine, name), _described(name), lab, made)
         directory = CACHE / name
         directory.mkdir(parents=True, exist_ok=True)
+        described = [{"lab": h.lab, "name": h.name, "address": h.address, "groups": h.groups} for h in lab]
+        (directory / "hosts.json").write_text(json.dumps(described), encoding="utf-8")
         key = directory / "key"
         if not key.exists():
             run(
@@ -226,6 +236,7 @@ def down(name: str, images: bool = False) -> list[str]:
         engine = _engine()
         filters = ["--filter", f"label={plan.LABEL}={name}"]
         if shutil.which(engine.program):
+            _check_owner(engine, name)
             containers = run([engine.program, "ps", "-aq", *filters]).split()
             if containers:
                 run([engine.program, "rm", "-f", *containers])
@@ -234,9 +245,7 @@ def down(name: str, images: bool = False) -> list[str]:
                 run([engine.program, "network", "rm", network])
                 removed.append(f"network {network}")
             if images:
-                for found in run([engine.program, "image", "ls", "-q", "localhost/hostwright-lab"]).split():
-                    run([engine.program, "image", "rm", "-f", found])
-                    removed.append(f"image {found}")
+                removed += _without_images(engine)
         for path in (CACHE / name, ROOT / "inventory" / name):
             if path.exists():
                 shutil.rmtree(path)
@@ -244,12 +253,44 @@ def down(name: str, images: bool = False) -> list[str]:
     return removed
 
 
+def _without_images(engine: plan.Engine) -> list[str]:
+    """Remove the images of labs, but for those that another lab uses."""
+    removed = []
+    listed = [engine.program, "image", "ls", "--format={{.Repository}}:{{.Tag}}", "localhost/hostwright-lab"]
+    for name in run(listed).split():
+        if run([engine.program, "ps", "-aq", f"--filter=ancestor={name}"]).split():
+            say(f"the image {name} is kept: another lab uses it")
+        else:
+            run([engine.program, "image", "rm", name])
+            removed.append(f"image {name}")
+    return removed
+
+
 def hosts(name: str) -> list[plan.Host]:
     """The hosts of the lab `name`, as it was made."""
-    path = CACHE / plan.lab_name(name) / "hosts.json"
-    if not path.exists():
+    found = _described(plan.lab_name(name))
+    if not found:
         raise BadInput(f"there is no lab {name}", "Make it: fab lab.up")
-    return [plan.Host(**{**entry, "groups": tuple(entry["groups"])}) for entry in json.loads(path.read_text())]
+    _check_owner(_engine(), name)
+    return found
+
+
+def _described(name: str) -> list[plan.Host]:
+    """The hosts of the lab `name` as this checkout made it; none where it did not."""
+    path = CACHE / name / "hosts.json"
+    entries = json.loads(path.read_text()) if path.exists() else []
+    return [plan.Host(**{**entry, "groups": tuple(entry["groups"])}) for entry in entries]
+
+
+def _check_owner(engine: plan.Engine, name: str) -> None:
+    _, owner = _networks(engine).get(f"hostwright-{name}", ([], ""))
+    plan.check_owner(name, owner, str(ROOT))
+
+
+def _containers(engine: plan.Engine, name: str) -> dict[str, str]:
+    """The containers of the lab `name`, with the image of each."""
+    listed = [engine.program, "ps", "-a", f"--filter=label={plan.LABEL}={name}", "--format={{.Names}} {{.Image}}"]
+    return dict(line.split() for line in run(listed).splitlines())
 
 
 def states(name: str) -> list[tuple[plan.Host, str]]:
@@ -274,17 +315,25 @@ def _state(engine: plan.Engine, host: plan.Host) -> str:
 
 def _network(engine: plan.Engine, lab: str) -> str:
     """The lab's subnet, made where it is not there."""
-    used = []
-    for name in run([engine.program, "network", "ls", "--format={{.Name}}"]).split():
-        described = json.loads(run([engine.program, "network", "inspect", name]))[0]
+    there = _networks(engine)
+    if f"hostwright-{lab}" in there:
+        return there[f"hostwright-{lab}"][0][0]
+    subnet = plan.free_subnet([subnet for subnets, _ in there.values() for subnet in subnets])
+    run(plan.make_network(engine, lab, subnet, str(ROOT)))
+    return subnet
+
+
+def _networks(engine: plan.Engine) -> dict[str, tuple[list[str], str]]:
+    """Each network of this machine's engine: its subnets, and the checkout whose lab it belongs to."""
+    names = run([engine.program, "network", "ls", "--format={{.Name}}"]).split()
+    found = {}
+    for described in json.loads(run([engine.program, "network", "inspect", *names])):
         configs = described.get("subnets") or (described.get("IPAM") or {}).get("Config") or []
         subnets = [entry.get("subnet") or entry.get("Subnet") for entry in configs]
-        if name == f"hostwright-{lab}":
-            return str(subnets[0])
-        used += [subnet for subnet in subnets if subnet]
-    subnet = plan.free_subnet(used)
-    run(plan.make_network(engine, lab, subnet))
-    return subnet
+        labels = described.get("labels") or described.get("Labels") or {}
+        name = described.get("name") or described["Name"]
+        found[name] = ([subnet for subnet in subnets if subnet], labels.get(plan.CHECKOUT, ""))
+    return found
 
 
 def _await_systemd(engine: plan.Engine, host: plan.Host) -> None:
@@ -337,5 +386,3 @@ def _write_inventory(name: str, lab: list[plan.Host], directory: Path) -> None:
     (target / "hosts.yml").write_text(json.dumps(hosts_yml, indent=2) + "\n", encoding="utf-8")
     for source in (ROOT / "examples" / "shop" / "deploy").glob("*.yml"):
         shutil.copy(source, variables / source.name)
-    described = [{"lab": h.lab, "name": h.name, "address": h.address, "groups": h.groups} for h in lab]
-    (directory / "hosts.json").write_text(json.dumps(described), encoding="utf-8")

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hostwright.errors import BadInput
@@ -14,6 +15,9 @@ NETWORK = ipaddress.ip_network("198.18.0.0/15")
 """Set aside for tests of network devices (RFC 2544), so it is nobody's."""
 
 LABEL = "hostwright.lab"
+CHECKOUT = "hostwright.checkout"
+"""The label that says whose a lab is: the path of the checkout that made it."""
+
 SUITES = {"debian:11": "bullseye", "debian:12": "bookworm", "debian:13": "trixie"}
 BASE_PACKAGES = ("systemd-sysv", "openssh-server", "ca-certificates", "iproute2", "dbus", "procps")
 """A bare host: no Python and no sudo, as a provider's smallest image."""
@@ -63,10 +67,34 @@ def lab_name(name: str) -> str:
     return name
 
 
+def layout_name(name: str) -> str:
+    if name not in LAYOUTS:
+        raise BadInput(f"there is no layout {name!r}", f"Layouts: {', '.join(LAYOUTS)}")
+    return name
+
+
+def check_owner(lab: str, owner: str, checkout: str) -> None:
+    """Raises BadInput where the lab that is there is another checkout's, and that one still exists."""
+    if owner and owner != checkout and Path(owner).exists():
+        raise BadInput(
+            f"the lab {lab} is that of another checkout: {owner}",
+            f"Choose another --name, or remove it there: fab lab.down --name {lab}",
+        )
+
+
+def check_same(lab: str, there: Mapping[str, str], known: Sequence[Host], wanted: Sequence[Host], image: str) -> None:
+    """Raises BadInput where the lab that is there (container -> image) is not the one that is wanted now."""
+    remove = f"Choose another --name, or remove it first: fab lab.down --name {lab}"
+    if there and list(known) != list(wanted):
+        raise BadInput(f"the lab {lab} has other hosts than this layout's: {', '.join(sorted(there))}", remove)
+    for container, other in there.items():
+        if other != image:
+            raise BadInput(f"the lab {lab} has hosts of another image: {container} is of {other}", remove)
+
+
 def hosts(lab: str, layout: str, subnet: str) -> list[Host]:
     """The hosts of `layout`, with addresses from .11 on."""
-    if layout not in LAYOUTS:
-        raise BadInput(f"there is no layout {layout!r}", f"Layouts: {', '.join(LAYOUTS)}")
+    layout_name(layout)
     network = ipaddress.ip_network(subnet)
     return [
         Host(lab, name, str(network[11 + number]), tuple(groups))
@@ -83,13 +111,15 @@ def free_subnet(used: Sequence[str]) -> str:
     raise BadInput("every test network is taken", "Remove a lab: fab lab.down")
 
 
-def make_network(engine: Engine, lab: str, subnet: str) -> list[str]:
+def make_network(engine: Engine, lab: str, subnet: str, checkout: str) -> list[str]:
     return [
         engine.program,
         "network",
         "create",
         "--label",
         f"{LABEL}={lab}",
+        "--label",
+        f"{CHECKOUT}={checkout}",
         "--subnet",
         subnet,
         f"hostwright-{lab}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hostwright.errors import BadInput
@@ -12,12 +14,14 @@ HOST = plan.Host("lab", "web1", "198.18.0.11", ("web",))
 
 
 def test_the_network() -> None:
-    assert plan.make_network(PODMAN, "lab", "198.18.3.0/24") == [
+    assert plan.make_network(PODMAN, "lab", "198.18.3.0/24", "/here") == [
         "podman",
         "network",
         "create",
         "--label",
         "hostwright.lab=lab",
+        "--label",
+        "hostwright.checkout=/here",
         "--subnet",
         "198.18.3.0/24",
         "hostwright-lab",
@@ -106,6 +110,43 @@ def test_a_layout_that_is_none() -> None:
     with pytest.raises(BadInput) as caught:
         plan.hosts("lab", "ten", "198.18.5.0/24")
     assert str(caught.value) == "there is no layout 'ten'\n  Layouts: one, two, four, eight"
+
+
+def test_a_lab_of_another_checkout_is_not_touched(tmp_path: Path) -> None:
+    plan.check_owner("lab", "/here", "/here")
+    plan.check_owner("lab", "", "/here")
+    plan.check_owner("lab", f"{tmp_path}/gone", "/here")
+    with pytest.raises(BadInput) as caught:
+        plan.check_owner("lab", str(tmp_path), "/here")
+    assert str(caught.value) == (
+        f"the lab lab is that of another checkout: {tmp_path}\n"
+        "  Choose another --name, or remove it there: fab lab.down --name lab"
+    )
+
+
+def test_a_lab_that_is_there_is_not_changed_into_another() -> None:
+    two, four = (plan.hosts("lab", layout, "198.18.5.0/24") for layout in ("two", "four"))
+    there = {host.container: "debian-12" for host in two}
+    plan.check_same("lab", there, two, two, "debian-12")
+    plan.check_same("lab", {}, two, four, "debian-12")
+    for known, wanted, image, message in (
+        (
+            two,
+            four,
+            "debian-12",
+            "the lab lab has other hosts than this layout's: "
+            "hostwright-lab-db1, hostwright-lab-web1, hostwright-lab-web2",
+        ),
+        (
+            two,
+            two,
+            "debian-13",
+            "the lab lab has hosts of another image: hostwright-lab-web1 is of debian-12",
+        ),
+    ):
+        with pytest.raises(BadInput) as caught:
+            plan.check_same("lab", there, known, wanted, image)
+        assert str(caught.value) == (f"{message}\n  Choose another --name, or remove it first: fab lab.down --name lab")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import io
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +25,9 @@ RECONNECT = 20.0
 
 PING = 5.0
 """Seconds between signs of life; an engine gives up on its controller after 25."""
+
+AGAIN = 1.0
+"""Seconds between attempts to take a lock that someone else has."""
 
 TOGETHER = 1.0
 """Seconds for other hosts to fail as well, once one has: what is wrong everywhere is said at once."""
@@ -273,10 +276,12 @@ def run(
     migrations: bool = False,
     lock_wait: float = 0,
     migrate: bool = True,
+    web: Collection[str] = (),
 ) -> None:
     """A whole deploy, rollback or restart. Raises HostwrightError where it failed, after it was undone.
 
-    `migrations`: a rollback undoes them. `migrate`: a deploy applies them, with their hooks.
+    `migrations`: a rollback undoes them. `migrate`: a deploy applies them, with their hooks. `web`: the hosts whose
+    standby slot will load the application before anything is live.
     """
     reporter = fleet.reporter
     with fleet.alive():
@@ -289,13 +294,13 @@ def run(
                 raise HostwrightError(
                     f"the hosts would go to different releases: {', '.join(sorted(releases))}", "Name one."
                 )
-            reporter.event("state", state="uploaded" if artifact else "checked", detail=releases.pop())
+            reporter.event("state", state="uploaded" if artifact else "found", detail=releases.pop())
             _wheels(fleet, prepared)
-            built = fleet.do("build")
+            built = _build(fleet, prepared, web)
             reporter.event("state", state="checked")
             if artifact and migrate:
                 _migrate(fleet, site, built[fleet.leader.name])
-            fleet.do("standby")
+            fleet.each(lambda host: host.do("standby", heads=built[host.name]["heads"]), hurry=True)
             reporter.event("state", state="standby healthy")
             # The barrier: a host that was ready early may be gone by now, and nobody goes live without it.
             fleet.each(HostTransaction.answer)
@@ -326,24 +331,58 @@ def _confirm(host: HostTransaction) -> None:
 
 
 def _begin(fleet: Fleet, request: Mapping[str, Any], artifact: Artifact | None, lock_wait: float) -> None:
-    """Upload, then lock: the first host before the others, so that of two who come at once one gets all."""
+    """Connect, upload, lock: the first host before the others, so that of two who come at once one gets all."""
+    fleet.each(lambda host: host.remote.connect())
+    locked, given_up = threading.Event(), threading.Event()
 
-    def upload(host: HostTransaction) -> None:
-        host.remote.connect()
-        if artifact:
-            host.remote.upload(io.BytesIO(artifact.data), artifact.name)
+    def begin(host: HostTransaction) -> None:
+        try:
+            if artifact:
+                host.remote.upload(io.BytesIO(artifact.data), artifact.name)
+            if host is fleet.leader:
+                _lock(host, request, lock_wait, given_up)
+        except BaseException:
+            given_up.set()
+            raise
+        finally:
+            if host is fleet.leader:
+                locked.set()
+        if host is not fleet.leader:
+            locked.wait()
+            if not given_up.is_set():
+                host.begin(request)
 
-    fleet.each(upload)
-    deadline = time.monotonic() + lock_wait
+    try:
+        fleet.each(begin)
+    except BaseException:  # Ctrl-C too: nobody may go on to wait for the lock.
+        given_up.set()
+        raise
+
+
+def _lock(host: HostTransaction, request: Mapping[str, Any], seconds: float, given_up: threading.Event) -> None:
+    """Begin on the first host; where someone else has it, try for some seconds."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
-            fleet.leader.begin(request)
-            break
+            return host.begin(request)
         except Busy:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or given_up.wait(AGAIN):
                 raise
-            time.sleep(1)
-    fleet.each(lambda host: host.begin(request), fleet.hosts[1:])
+
+
+def _build(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]], web: Collection[str]) -> dict[str, Any]:
+    """Build everywhere. Of web hosts with the same virtualenv the first runs the checks, for the others too.
+
+    They load the same code with the same packages in their standby slot, where all else that could differ shows.
+    """
+    first = {prepared[host.name]["venv"]: host.name for host in reversed(fleet.hosts)}
+
+    def build(host: HostTransaction) -> dict[str, Any]:
+        return host.do("build", check=host.name not in web or host.name in first.values())
+
+    built = fleet.each(build, hurry=True)
+    heads = {venv: built[name].get("heads") for venv, name in first.items()}
+    return {name: {**facts, "heads": heads[prepared[name]["venv"]]} for name, facts in built.items()}
 
 
 def _wheels(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]]) -> None:
@@ -397,7 +436,8 @@ def _migrate(fleet: Fleet, site: Site, facts: Mapping[str, Any]) -> None:
         detail = "" if facts["reversible"] else " (can't be undone)"
         fleet.reporter.event("note", host=fleet.leader.name, detail=f"migrations: {_named(plan)}{detail}")
     applied = fleet.leader.do("migrate")["applied"]
-    fleet.reporter.event("state", state="migrated", detail=_named(applied))
+    detail = "" if sorted(applied) == sorted(plan) else _named(applied)  # The plan was told already.
+    fleet.reporter.event("state", state="migrated", detail=detail)
 
 
 def _named(migrations: Sequence[Sequence[str]]) -> str:

@@ -30,12 +30,17 @@ def hosts_of(site: Site, groups: Groups, selected: Sequence[str]) -> list[str]:
     return wanted
 
 
+def web_hosts(site: Site, groups: Groups, hosts: Sequence[str]) -> list[str]:
+    """Those of `hosts` that have a web slot."""
+    return [host for host in hosts if site.web and host in groups.get("web", ())]
+
+
 def steps(site: Site, groups: Groups, hosts: Sequence[str], kind: str, migrations: bool = False) -> list[Step]:
     """What happens, in order, for a deploy, a rollback or a restart of `hosts`."""
     everyone = tuple(hosts)
     leader = everyone[:1]
-    web = tuple(host for host in hosts if site.web and host in groups.get("web", ()))
-    plan = [Step("prepare", everyone, "uploaded" if kind == "deploy" else "checked")]
+    web = web_hosts(site, groups, hosts)
+    plan = [Step("prepare", everyone, "uploaded" if kind == "deploy" else "found")]
     if kind == "deploy":
         plan.append(
             Step("wheels", leader, "built", "only where the virtualenv is not there yet; made once for each platform")

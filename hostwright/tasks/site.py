@@ -46,7 +46,8 @@ def _transact(
         for number, some in enumerate(plan.batches(hosts, batch)):
             fleet = drive.Fleet(_fleet.remotes(found, some), f"{op}-{number}", reporter)
             first = number == 0
-            drive.run(fleet, found.site, request, artifact, migrations and first, lock_wait, migrate=first)
+            web = plan.web_hosts(found.site, found.groups, some)
+            drive.run(fleet, found.site, request, artifact, migrations and first, lock_wait, migrate=first, web=web)
     except (HostwrightError, KeyboardInterrupt) as error:
         reporter.event("end", result="failed", detail=str(error).split("\n")[0], error=str(error), log=str(log))
         if not json:

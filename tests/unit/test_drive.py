@@ -15,7 +15,7 @@ import pytest
 
 from hostwright import config
 from hostwright.console import Reporter
-from hostwright.errors import BadInput, Busy, HostwrightError
+from hostwright.errors import Busy, HostwrightError
 from hostwright.release import drive
 from hostwright.release.source import Artifact
 from hostwright.remote import Unreachable
@@ -55,6 +55,7 @@ class Engine:
         self.seq = 0
         self.journal: list[dict[str, Any]] = []
         self.cuts = list(behaviour.get("cuts", []))
+        self.commands: dict[str, Mapping[str, Any]] = {}
 
     # --- what drive knows of a Remote
 
@@ -80,6 +81,8 @@ class Engine:
         return {"event": "status", "transaction": self.behaviour["back"]}
 
     def upload(self, source: IO[bytes], name: str) -> None:
+        if self.behaviour.get("full"):
+            raise HostwrightError(f"{self.name}: the upload failed")
         self.uploads[name] = source.read()
 
     def withdraw(self, name: str) -> None:
@@ -119,6 +122,7 @@ class Engine:
             return
         self.current = call
         self.told.append((self.name, word))
+        self.commands[word] = command
         wait = self.behaviour.get("hold", {}).get(word)
         if wait:
             threading.Thread(target=self.end_later, args=(word, wait), daemon=True).start()
@@ -144,7 +148,11 @@ class Engine:
                 "venv": self.behaviour.get("venv", "k1"),
                 "venv_ready": self.behaviour.get("venv_ready", True),
             },
-            "build": {"plan": self.behaviour.get("plan", []), "reversible": True},
+            "build": {
+                "plan": self.behaviour.get("plan", []),
+                "reversible": True,
+                "heads": {"orders": [self.name]} if self.commands.get("build", {}).get("check") else None,
+            },
             "migrate": {"applied": self.behaviour.get("plan", [])},
             "unmigrate": {"undone": [["orders", "0002"]]},
             "finish": {"stopping": self.behaviour.get("stopping", [])},
@@ -306,6 +314,16 @@ def test_migrations_run_once_after_all_have_checked(world: World) -> None:
     world.barrier("build", "migrate")
     world.barrier("migrate", "standby")
     assert '"detail": "migrations: orders.0002"' in world.out.getvalue()
+    assert world.out.getvalue().count("orders.0002") == 1
+
+
+def test_checks_run_once_for_each_kind_of_virtualenv_and_where_no_slot_loads_the_application(world: World) -> None:
+    fleet = world.fleet(web1={}, web2={}, web3={"venv": "k2"}, web4={"venv": "k2"}, jobs1={})
+    deploy(fleet, web=["web1", "web2", "web3", "web4"])
+    sent = {name: engine.commands for name, engine in world.engines.items()}
+    assert [name for name in sent if sent[name]["build"]["check"]] == ["web1", "web3", "jobs1"]
+    heads = {name: commands["standby"]["heads"]["orders"] for name, commands in sent.items()}
+    assert heads == {"web1": ["web1"], "web2": ["web1"], "web3": ["web3"], "web4": ["web3"], "jobs1": ["web1"]}
 
 
 def test_hooks_of_migrations_run_without_a_migration(world: World) -> None:
@@ -321,7 +339,7 @@ def test_a_rollback_undoes_migrations_before_the_flip_on_one_host(world: World) 
     world.barrier("standby", "unmigrate")
     world.barrier("unmigrate", "flip")
     assert world.engines["web1"].uploads == {}
-    assert world.states()[1] == "checked"
+    assert world.states()[1:3] == ["found", "checked"]
 
 
 # --- wheels
@@ -458,16 +476,24 @@ def test_what_was_uploaded_for_nothing_is_taken_away(world: World) -> None:
 
 
 def test_waiting_for_the_lock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive.time, "sleep", lambda _: None)
+    monkeypatch.setattr(drive, "AGAIN", 0.01)
     deploy(world.fleet(web1={"refuse_begin": [BUSY, BUSY]}), lock_wait=30)
     assert world.words("web1") == ["begin", "begin", "begin", *STEPS]
 
 
+def test_nobody_waits_for_the_lock_once_a_host_has_failed(world: World) -> None:
+    refusal(lambda: deploy(world.fleet(web1={"refuse_begin": [BUSY] * 600}, web2={"full": True}), lock_wait=600))
+    assert len(world.words("web1")) < 10
+    assert world.words("web2") == []
+
+
 def test_a_begin_that_is_refused_for_what_it_asks(world: World) -> None:
     refused = {"kind": "bad_input", "message": "the release r2 is on this host already", "hint": "Use: fab rollback r2"}
-    error = refusal(lambda: deploy(world.fleet(web1={"refuse_begin": [refused]})))
-    assert isinstance(error, BadInput)
+    error = refusal(lambda: deploy(world.fleet(web1={"refuse_begin": [refused]}, web2={})))
+    assert error.exit_status == 2
     assert str(error) == "web1: the release r2 is on this host already\n  Use: fab rollback r2"
+    assert world.told == [("web1", "begin")]
+    assert all(engine.uploads == {} for engine in world.engines.values())
 
 
 # --- connections

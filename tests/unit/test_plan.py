@@ -64,7 +64,7 @@ def test_a_deploy_that_never_migrates() -> None:
 
 def test_a_rollback_undoes_migrations_while_the_old_release_serves() -> None:
     assert said(plan.steps(site(), GROUPS, HOSTS, "rollback", migrations=True)) == [
-        ("prepare", ALL, "checked"),
+        ("prepare", ALL, "found"),
         ("build", ALL, "checked"),
         ("standby", ALL, "standby healthy"),
         ("unmigrate", "web1", "migrations undone"),

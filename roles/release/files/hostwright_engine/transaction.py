@@ -26,9 +26,6 @@ WHEN = {
 STAYS_UP = 1.0
 """Seconds after which a process that does not say when it is ready counts as started."""
 
-PATIENCE = 0.5
-"""Seconds to wait for old processes. They take no new work any more; what they have under way may take long."""
-
 MARK = "\x1eHOSTWRIGHT "
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -120,6 +117,8 @@ class Transaction:
         return result
 
     def _ended(self, name, status, started):
+        if status == "failed" and commands.cancelled.is_set():
+            status = "cancelled"
         self.emit({"event": "step", "step": name, "status": status, "seconds": round(time.monotonic() - started, 3)})
 
     def skip(self, name, why):
@@ -226,12 +225,10 @@ class Transaction:
     def build(self, request):
         """Virtualenv, build hooks, collectstatic; checks and the migration plan beside it, in one process.
 
-        From its end on the release is root's.
+        From its end on the release is root's. `check` in the request is false where another host's checks hold here too.
         """
         if self.record["kind"] != "deploy":
             self.skip("build", "the release is here")
-            if self.record["kind"] == "rollback" and request.get("check", True):
-                self.step("check", self._refuse_unmigrated)
             self.state.transaction(phase="built")
             return {"plan": [], "heads": self.state["releases"][self.release].get("heads", {}), "reversible": True}
         release_dir = self.paths.release(self.release)
@@ -246,12 +243,13 @@ class Transaction:
         started = time.monotonic()
         for name in ("collectstatic", "check"):
             self.emit({"event": "step", "step": name, "status": "start"})
-        collecting = None
+        collecting = checking = None
         if static and static["collect"]:
             extra = {static["env"]: os.path.join(release_dir, static["root"])} if static["env"] else {}
             argv = list(self.agreed["manage"]) + list(static["collect"])
             collecting = self._start("collectstatic", argv, builder, self.agreed["releases"]["build_timeout"], extra)
-        checking = self._probe("check", {"modules": self.agreed["modules"], "applications": self.agreed["applications"]})
+        if request.get("check", True):
+            checking = self._probe("check", {"modules": self.agreed["modules"], "applications": self.agreed["applications"]})
         failure = None
         for name, running in (("collectstatic", collecting), ("check", checking)):
             try:
@@ -269,7 +267,9 @@ class Transaction:
         uid = account(builder).pw_uid
         commands.kill_user(uid)
         ownership.give_to_root(release_dir, uid)
-        facts = _answer(checking, {"plan": list, "reversible": bool, "heads": dict})
+        facts = {"plan": [], "reversible": True, "heads": None}
+        if checking is not None:
+            facts = _answer(checking, {"plan": list, "reversible": bool, "heads": dict})
         self.state.release(
             self.release,
             created=self.record["since"],
@@ -283,21 +283,6 @@ class Transaction:
         )
         self.state.transaction(phase="built", plan=facts["plan"])
         return facts
-
-    def _refuse_unmigrated(self):
-        """A release whose migrations were undone since would be healthy, and fail at its first query."""
-        running = self._probe("pending", {})
-        running.wait()
-        pending = _answer(running, {"plan": list})["plan"]
-        if pending:
-            raise BadRequest(
-                "the release {} needs migrations that are not applied: {}".format(
-                    self.release, ", ".join("{}.{}".format(app, name) for app, name in pending)
-                ),
-                "Deploy its commit, which applies them: fab deploy --ref {}".format(
-                    self.state["releases"][self.release].get("commit")
-                ),
-            )
 
     def _env(self, release, extra=None):
         record = self.state["releases"].get(release) or self.record
@@ -385,22 +370,21 @@ class Transaction:
     def _unmigrate(self, targets, dry_run):
         wanted = self.agreed["releases"]
         request = {"targets": targets, "dry_run": dry_run, "lock_timeout": wanted["lock_timeout"]}
-        if not dry_run:
-            # Before the first of them: who goes back from here on has to apply them again.
-            self.state.transaction(undoing=True)
-        running = self._probe("unmigrate", request, self.record["old"]["release"], wanted["migrate_timeout"])
+        newer = self.record["old"]["release"]
+        running = self._probe("unmigrate", request, newer, wanted["migrate_timeout"])
         running.wait()
-        return _answer(running, {"undone": list})
-
-    def _remigrate(self):
-        """Apply again what a rollback has undone: the newer release serves on, and needs it."""
-        wanted = self.agreed["releases"]
-        request = {"lock_timeout": wanted["lock_timeout"]}
-        self._probe("migrate", request, self.record["old"]["release"], wanted["migrate_timeout"]).wait()
-        self.state.transaction(undoing=False)
+        facts = _answer(running, {"undone": list})
+        if not dry_run:
+            self.state.release(newer, applied=[])
+        return facts
 
     def standby(self, request):
-        """Start the idle slot and ask it, over its own socket, until it answers as this release."""
+        """Start the idle slot and ask it, over its own socket, until it answers as this release.
+
+        `heads` in the request are those of the release's migrations, for a host that did not find them itself.
+        """
+        if self.record["kind"] == "deploy" and isinstance(request.get("heads"), dict):
+            self.state.release(self.release, heads=request["heads"])
         if self.record["slot"]:
             self.step("standby", self._standby)
         else:
@@ -444,10 +428,6 @@ class Transaction:
         old = self.record["old"]
         if self.release in self.state["releases"]:
             self.state.release(self.release, status="good")
-        if self.record.get("undoing"):
-            since = self.state["releases"][self.release]["created"]
-            for newer in [name for name, record in self.state["releases"].items() if record["created"] > since]:
-                self.state.release(newer, applied=[])
         previous = old["release"] if old and old["release"] != self.release else self.record["old_previous"]
         self.state.save(
             current={"release": self.release, "slot": self.record["slot"], "since": time.time()},
@@ -477,7 +457,7 @@ class Transaction:
         started = attempt("workers", self._start_processes)
         if started is not None:
             answer["workers"] = sorted(started)
-            answer["stopping"] = attempt("old workers", self._stop_processes, started) or []
+            attempt("old workers", self._stop_processes, started)
         if retired:
             attempt("old slot", self._retire, retired)
         if not problems:
@@ -486,6 +466,8 @@ class Transaction:
             except EngineError as error:
                 problems.append(error)
         answer["removed"] = attempt("clean up", self._clean_up) or []
+        if started is not None:
+            answer["stopping"] = self._stop_processes(started)
         self.state.save(transaction=None)
         if problems:
             raise problems[0]
@@ -558,15 +540,17 @@ class Transaction:
             time.sleep(0.1)
 
     def _stop_processes(self, keep):
-        """Ask every process of another release to stop; returns those that still finish their work."""
+        """Ask every process of another release to stop, if it is not asked yet; returns those that still finish their work.
+
+        Nobody waits for them: they take no new work any more, and what they have under way may take long.
+        """
         site = self.agreed["site"]
         gone = [
             name
             for name in units.instances(self.paths)
             if "@" in name and not name.startswith(site + "-web@") and name not in keep
         ]
-        services = [name + ".service" for name in gone]
-        left = units.stop(services, PATIENCE)
+        left = units.stop([name + ".service" for name in gone], 0)
         for name in gone:
             if name + ".service" not in left:
                 units.forget_instance(self.paths, name)
@@ -582,9 +566,6 @@ class Transaction:
     def _undo(self):
         record = self.record
         slot = record["slot"]
-        if record.get("undoing"):
-            ownership.remove(self.paths.reserve)
-            self.step("migrate", self._remigrate)
         if self.past("flipping"):
             old = record["old"] or {"slot": None, "release": None}
             if slot:

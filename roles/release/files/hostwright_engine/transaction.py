@@ -229,6 +229,8 @@ class Transaction:
         """
         if self.record["kind"] != "deploy":
             self.skip("build", "the release is here")
+            if self.record["kind"] == "rollback" and request.get("check", True):
+                self.step("check", self._refuse_unmigrated)
             self.state.transaction(phase="built")
             return {"plan": [], "heads": self.state["releases"][self.release].get("heads", {}), "reversible": True}
         release_dir = self.paths.release(self.release)
@@ -283,6 +285,21 @@ class Transaction:
         )
         self.state.transaction(phase="built", plan=facts["plan"])
         return facts
+
+    def _refuse_unmigrated(self):
+        """A release whose migrations were undone since would be healthy, and fail at its first query."""
+        running = self._probe("pending", {})
+        running.wait()
+        pending = _answer(running, {"plan": list})["plan"]
+        if pending:
+            raise BadRequest(
+                "the release {} needs migrations that are not applied: {}".format(
+                    self.release, ", ".join("{}.{}".format(app, name) for app, name in pending)
+                ),
+                "Deploy its commit, which applies them: fab deploy --ref {}".format(
+                    self.state["releases"][self.release].get("commit")
+                ),
+            )
 
     def _env(self, release, extra=None):
         record = self.state["releases"].get(release) or self.record
@@ -370,13 +387,19 @@ class Transaction:
     def _unmigrate(self, targets, dry_run):
         wanted = self.agreed["releases"]
         request = {"targets": targets, "dry_run": dry_run, "lock_timeout": wanted["lock_timeout"]}
-        newer = self.record["old"]["release"]
-        running = self._probe("unmigrate", request, newer, wanted["migrate_timeout"])
-        running.wait()
-        facts = _answer(running, {"undone": list})
         if not dry_run:
-            self.state.release(newer, applied=[])
-        return facts
+            # Before the first of them: who goes back from here on has to apply them again.
+            self.state.transaction(undoing=True)
+        running = self._probe("unmigrate", request, self.record["old"]["release"], wanted["migrate_timeout"])
+        running.wait()
+        return _answer(running, {"undone": list})
+
+    def _remigrate(self):
+        """Apply again what a rollback has undone: the newer release serves on, and needs it."""
+        wanted = self.agreed["releases"]
+        request = {"lock_timeout": wanted["lock_timeout"]}
+        self._probe("migrate", request, self.record["old"]["release"], wanted["migrate_timeout"]).wait()
+        self.state.transaction(undoing=False)
 
     def standby(self, request):
         """Start the idle slot and ask it, over its own socket, until it answers as this release.
@@ -428,6 +451,10 @@ class Transaction:
         old = self.record["old"]
         if self.release in self.state["releases"]:
             self.state.release(self.release, status="good")
+        if self.record.get("undoing"):
+            since = self.state["releases"][self.release]["created"]
+            for newer in [name for name, record in self.state["releases"].items() if record["created"] > since]:
+                self.state.release(newer, applied=[])
         previous = old["release"] if old and old["release"] != self.release else self.record["old_previous"]
         self.state.save(
             current={"release": self.release, "slot": self.record["slot"], "since": time.time()},
@@ -566,6 +593,9 @@ class Transaction:
     def _undo(self):
         record = self.record
         slot = record["slot"]
+        if record.get("undoing"):
+            ownership.remove(self.paths.reserve)
+            self.step("migrate", self._remigrate)
         if self.past("flipping"):
             old = record["old"] or {"slot": None, "release": None}
             if slot:

@@ -140,7 +140,7 @@ def load(server: servers.Server, rounds: int) -> list[Figure]:
         times[0].append(time.perf_counter() - started)
         wanted = tables.spec(strategy=how)
         started = time.perf_counter()
-        loading.load(ours, wanted, catalog.read(ours, wanted), io.StringIO(text), lambda rows: None)
+        loading.load(ours, wanted, catalog.read(ours, wanted), io.BytesIO(text.encode()), lambda rows: None)
         times[1].append(time.perf_counter() - started)
     plain.close()
     ours.close()

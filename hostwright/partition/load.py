@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import bisect
+import codecs
 import csv
 import datetime as dt
 import io
-import itertools
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from hostwright.errors import BadInput
 from hostwright.partition import render
@@ -18,17 +19,17 @@ from hostwright.partition.catalog import INTEGERS, Table
 from hostwright.partition.connection import transaction
 from hostwright.partition.spec import PartitionSpec
 
-CHUNK = 20_000
-"""Lines that are read and sorted while those before them are sent."""
+FIRST_PIECE, LARGEST_PIECE = 1 << 18, 1 << 23
+"""Bytes of the file that are sorted while those before them are sent. The first are few, so that sending begins."""
 
 
-def load(connection: Any, spec: PartitionSpec, table: Table, source: TextIO, progress: Callable[[int], None]) -> int:
-    """Load `source`, CSV with a header line, in one transaction; returns the number of rows.
+def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, progress: Callable[[int], None]) -> int:
+    """Load `source`, CSV in UTF-8 with a header line, in one transaction; returns the number of rows.
 
     An empty field without quotes is NULL. A moment of the key without an offset is taken for UTC. Raises BadInput, and
     nothing is loaded, where a line can't be read.
     """
-    header = next(csv.reader([source.readline()]), [])
+    header = _header(source)
     known = [column[0] for column in table.columns]
     unknown = [name for name in header if name not in known]
     if unknown or spec.key not in header:
@@ -40,80 +41,105 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: TextIO, pro
         )
     count = 0
     with transaction(connection, f"{spec.table}: nothing was loaded") as cursor, ThreadPoolExecutor(1) as sender:
-        cursor.execute("SET LOCAL timezone = 'UTC'")
+        cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'")
         sent: Future[None] | None = None
-        for rows, lines in _sorted(source, header.index(spec.key), Router(spec, table)):
+        for rows, pieces in routed(source, header.index(spec.key), Router(spec, table)):
             if sent:
                 sent.result()
                 progress(count)
-            sent = sender.submit(_send, cursor, spec, header, lines)
+            sent = sender.submit(_send, cursor, spec, header, pieces)
             count += rows
         if sent:
             sent.result()
     return count
 
 
-def _send(cursor: Any, spec: PartitionSpec, header: list[str], lines: dict[str, list[str]]) -> None:
-    for target, texts in lines.items():
+def _header(source: BinaryIO) -> list[str]:
+    try:
+        line = source.readline().removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError:
+        raise BadInput("the file is not in UTF-8", "Convert it, with iconv for example.") from None
+    return next(csv.reader([line]), [])
+
+
+def _send(cursor: Any, spec: PartitionSpec, header: list[str], pieces: dict[str, bytes]) -> None:
+    for target, data in pieces.items():
         name = f"{render.identifier(spec.schema_name)}.{render.identifier(target)}"
         copy = f"COPY {name} ({render.identifiers(header)}) FROM STDIN WITH (FORMAT csv)"
-        cursor.copy_expert(copy, io.BytesIO("".join(texts).encode()), 1 << 16)
+        # As a whole: for each read, this thread has to wait for the one that sorts.
+        cursor.copy_expert(copy, io.BytesIO(data), len(data))
 
 
-def _sorted(source: TextIO, at: int, route: Router) -> Iterator[tuple[int, dict[str, list[str]]]]:
-    """(number, lines by the table that they go to) of the next CHUNK rows, until none is left."""
-    number = 1
-    while lines := list(itertools.islice(source, CHUNK)):
-        number += len(lines)
-        if any('"' in line for line in lines):
-            lines = [*_joined(lines, source)]
-        found: dict[str, list[str]] = {}
-        for day, those in _by_day(lines, at).items():
-            for index, line in enumerate(those):
-                target = route.days.get(day)
-                if target:
-                    found.setdefault(target, []).extend(those[index:])
-                    break
-                try:
-                    target = route(_field(line, at))
-                except (ValueError, IndexError):
-                    raise BadInput(
-                        f"line {number - len(lines) + lines.index(line) + 1}: no value of the key in {line[:100]!r}",
-                        "Nothing was loaded.",
-                    ) from None
-                found.setdefault(target, []).append(line)
-        yield len(lines), found
+def routed(source: BinaryIO, at: int, route: Router) -> Iterator[tuple[int, dict[str, bytes]]]:
+    """(number of rows, text by the table that it goes to) of each piece of `source`; the key is the column `at`."""
+    number = 2
+    for data in _pieces(source):
+        lines = _lines(data)
+        groups: dict[bytes, list[bytes]] = defaultdict(list)
+        try:
+            if b'"' in data:
+                for line in lines:
+                    groups[_key(line, at)[:10]].append(line)
+            else:
+                for line in lines:
+                    groups[line.split(b",", at + 1)[at][:10]].append(line)
+            targets: dict[str, list[bytes]] = defaultdict(list)
+            for day, those in groups.items():
+                for index, line in enumerate(those):
+                    if target := route.days.get(day):
+                        targets[target] += those[index:]
+                        break
+                    targets[route(_key(line, at).decode())].append(line)
+        except (ValueError, IndexError):
+            before = sum(1 + one.count(b"\n") for one in lines[: lines.index(line)])
+            raise BadInput(
+                f"line {number + before}: no value of the key in {line[:100].decode(errors='replace')!r}",
+                "Nothing was loaded.",
+            ) from None
+        yield len(lines), {target: b"\n".join([*those, b""]) for target, those in targets.items()}
+        number += data.count(b"\n")
 
 
-def _joined(lines: list[str], source: TextIO) -> Iterator[str]:
-    """`lines` with those put together that a quoted line end divides; the last may need more of `source`."""
-    more = itertools.chain(lines, source)
-    for _ in range(len(lines)):
-        line = next(more, "")
-        while line.count('"') % 2:
-            line += next(more, '"')
-        if line:
-            yield line
+def _pieces(source: BinaryIO) -> Iterator[bytes]:
+    """`source` in pieces that end where a row does."""
+    size = FIRST_PIECE
+    while data := source.read(size) + source.readline():
+        rest = []
+        quotes = data.count(b'"')
+        while quotes % 2 and (line := source.readline()):
+            rest.append(line)
+            quotes += line.count(b'"')
+        yield b"".join([data, *rest])
+        size = min(size * 2, LARGEST_PIECE)
 
 
-def _by_day(lines: list[str], at: int) -> dict[str, list[str]]:
-    """`lines` by the first ten characters of their key, which are its day; a quoted line by itself."""
-    found: dict[str, list[str]] = {}
+def _lines(data: bytes) -> list[bytes]:
+    """The rows of `data`; a line end between quotes does not end one."""
+    lines = data.removesuffix(b"\n").split(b"\n")
+    if b'"' not in data:
+        return lines
+    rows: list[bytes] = []
+    parts: list[bytes] = []
     for line in lines:
-        key = line[:10] if at == 0 else line.split(",", at + 1)[at][:10] if line.count(",") >= at else line
-        if '"' in line:
-            key = line
-        if key in found:
-            found[key].append(line)
-        else:
-            found[key] = [line]
-    return found
+        odd = line.count(b'"') % 2
+        if parts or odd:
+            parts.append(line)
+        if not parts:
+            rows.append(line)
+        elif odd and len(parts) > 1:
+            rows.append(b"\n".join(parts))
+            parts = []
+    return [*rows, b"\n".join(parts)] if parts else rows
 
 
-def _field(line: str, at: int) -> str:
-    if '"' in line:
-        return next(csv.reader(line.splitlines(keepends=True)))[at]
-    return line.rstrip("\r\n").split(",", at + 1)[at]
+def _key(line: bytes, at: int) -> bytes:
+    """The column `at` of `line`."""
+    fields = line.split(b",", at + 1)
+    if b'"' not in line:
+        return fields[at].rstrip(b"\r")
+    if any(field.count(b'"') % 2 for field in fields[: at + 1]):  # There is a comma between quotes.
+        return next(csv.reader(line.decode().splitlines(keepends=True)))[at].encode()
+    return fields[at].rstrip(b"\r").strip(b'"')
 
 
 def _moment(text: str) -> dt.datetime:
@@ -138,21 +164,35 @@ class Router:
         self._edges = sorted(edges, key=lambda edge: edge[0])
         self._lowers = [edge[0] for edge in self._edges]
         self._first = next((child for child in ranged if child.lower is None), None)
-        self.days: dict[str, str] = {}
+        self.days: dict[bytes, str] = {}
         """The tables of days, as the first ten characters of a moment, that lie in one child whatever its offset."""
+        self._hours: dict[tuple[str, str], str] = {}
+        """The same, of the first thirteen and the offset."""
 
     def __call__(self, text: str) -> str:
         if self._integer:
             return self._at(int(text))
+        hour = text[:13], text[13:].lstrip(":.0123456789")
+        if known := self._hours.get(hour):
+            return known
         value = _moment(text)
         if self._zoned and value.tzinfo is None:
             value = value.replace(tzinfo=dt.timezone.utc)
         found = self._at(value)
-        day = value.replace(hour=0, minute=0, second=0, microsecond=0)
+        if len(text) < 14:
+            self._hours[hour] = found
+        if not (text[4] == text[7] == "-" and 1 < value.year < 9999):
+            return found
+        start = value.replace(minute=0, second=0, microsecond=0)
+        if (
+            text[13:14] == ":"
+            and self._at(start) == self._at(start + dt.timedelta(minutes=59, seconds=59, microseconds=999999)) == found
+        ):
+            self._hours[hour] = found
+        day = start.replace(hour=0)
         # Whatever its offset, a moment of this day lies between these.
-        around = [self._at(day + dt.timedelta(days=days)) for days in (-1, 0, 1, 2)] if 1 < day.year < 9999 else []
-        if around == [found] * 4 and len(text) >= 10 and text[4] == text[7] == "-":
-            self.days[text[:10]] = found
+        if all(self._at(day + dt.timedelta(days=days)) == found for days in (-1, 0, 1, 2)):
+            self.days[text[:10].encode()] = found
         return found
 
     def _at(self, value: Any) -> str:

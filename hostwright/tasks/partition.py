@@ -224,7 +224,7 @@ def load(c: Any, file: str, inventory: str = "", table: str = "", dsn: str = "")
     from hostwright.partition import load as loading
 
     try:
-        source = Path(file).open(newline="", encoding="utf-8")  # noqa: SIM115
+        source = Path(file).open("rb")  # noqa: SIM115
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}", "--file names a CSV file.") from None
     with source, _databases(inventory, dsn, table) as databases:

@@ -122,7 +122,7 @@ two lines"
 
 def loaded(events: Database, wanted: Any, text: str) -> int:
     table = catalog.read(events.connection, wanted)
-    return load.load(events.connection, wanted, table, io.StringIO(text), lambda rows: None)
+    return load.load(events.connection, wanted, table, io.BytesIO(text.encode()), lambda rows: None)
 
 
 def test_load(events: Database, wanted: Any) -> None:
@@ -152,6 +152,7 @@ def test_load(events: Database, wanted: Any) -> None:
         ("created_at,knd\n", BadInput, "Unknown: knd"),
         ("created_at,kind\n2026-03-01,a\nyesterday,b\n", BadInput, "line 3: no value of the key in"),
         ("created_at,kind\n2026-03-01,a\n\n", BadInput, "line 3: no value of the key in"),
+        ("created_at,kind\n2026-01-09 01:00,a\n2026-01-09 x,b\n", HostwrightError, "nothing was loaded: invalid input"),
         (f"created_at,kind\n2026-03-01,{'x' * 41}\n", HostwrightError, "nothing was loaded: value too long"),
     ],
 )

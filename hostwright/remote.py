@@ -15,6 +15,7 @@ from typing import IO, Any
 import fabric
 import paramiko
 
+from hostwright import answers
 from hostwright.errors import BadInput, Busy, HostwrightError
 
 # It would print what it also raises.
@@ -190,12 +191,15 @@ class Remote:
         return Call(self, channel)
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a request that has one event for an answer."""
+        """Send a request that has one event for an answer. Raises HostwrightError where that can't be right."""
         call = self.call(request)
         try:
             event = call.event()
             if event is None:
                 raise call.failure()
+            wrong = answers.problem(str(request["verb"]), event)
+            if wrong:
+                raise HostwrightError(f"{self.name}: the engine's answer can't be right: {wrong}", PROVISION)
             return event
         finally:
             call.channel.close()

@@ -299,18 +299,18 @@ class Channel:
 
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[Channel], dict[str, Any]]:
-    def run(channel: Channel) -> dict[str, Any]:
+    def run(channel: Channel, verb: str = "maintenance") -> dict[str, Any]:
         host = remote.Remote("web1", {}, "shop")
         monkeypatch.setattr(host, "channel", lambda command, tty=None: channel)
-        return host.ask({"verb": "status"})
+        return host.ask({"verb": verb})
 
     return run
 
 
 def test_an_answer_comes_in_pieces(ask: Any) -> None:
-    channel = Channel(b'{"event": ', b'"status"}', b"\n")
-    assert ask(channel) == {"event": "status"}
-    assert json.loads(channel.sent) == {"verb": "status", "protocol": remote.PROTOCOL}
+    channel = Channel(b'{"event": ', b'"done"}', b"\n")
+    assert ask(channel) == {"event": "done"}
+    assert json.loads(channel.sent) == {"verb": "maintenance", "protocol": remote.PROTOCOL}
     assert channel.sent.endswith(b"\n")
     assert channel.closed
 
@@ -339,6 +339,14 @@ def test_no_answer(ask: Any, channel: Channel, kind: type, message: str) -> None
         ask(channel)
     assert (type(caught.value), caught.value.message) == (kind, message)
     assert channel.closed
+
+
+def test_an_answer_that_can_not_be_right(ask: Any) -> None:
+    with pytest.raises(HostwrightError) as caught:
+        ask(Channel(b'{"event": "releases", "releases": "canary"}\n'), "releases")
+    assert str(caught.value) == (
+        f"web1: the engine's answer can't be right: releases.releases: must be a list\n  {remote.PROVISION}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""Answers of engines: what is right, and what is wrong with the others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostwright import answers, console
+from hostwright.tasks import site
+
+STATUS: dict[str, Any] = {
+    "event": "status",
+    "current": {"release": "r1", "slot": "a", "since": 1.5},
+    "previous": None,
+    "transaction": {"op": "x"},
+    "lock": {"owner": "ann@pc", "since": "2026-01-01T00:00:00+0000", "op": "x", "release": "r2"},
+    "units": [{"unit": "shop-web@a.service", "state": "active", "since": None}],
+    "maintenance": False,
+    "of a later version": 1,
+}
+ROW: dict[str, Any] = {
+    "release": "r1",
+    "current": True,
+    "previous": False,
+    "created": 1.5,
+    "status": "good",
+    "ref": None,
+    "commit": None,
+    "owner": None,
+    "applied": [["orders", "0001_initial"]],
+}
+
+
+def test_answers_that_are_right() -> None:
+    nothing = {**STATUS, "current": None, "transaction": None, "lock": None, "units": []}
+    for status in (STATUS, nothing, {**STATUS, "lock": {}}):
+        assert answers.problem("status", status) == ""
+    for rows in ([], [ROW], [{**ROW, "applied": None}]):
+        assert answers.problem("releases", {"releases": rows}) == ""
+    assert answers.problem("maintenance", {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"units": "canary"}, "status.units: must be a list"),
+        ({"units": [{}]}, "status.units.0.unit: is needed"),
+        ({"units": [7]}, "status.units.0: must be a mapping of keys"),
+        ({"current": []}, "status.current: must be a mapping of keys"),
+        (
+            {"current": {"release": 1, "slot": None, "since": 1}},
+            "status.current.release: must be text: put it in quotes",
+        ),
+        (
+            {"current": {"release": "r", "slot": None, "since": 1e300}},
+            "status.current.since: must be 100000000000.0 or less",
+        ),
+        ({"current": {"release": "r", "slot": None, "since": "1"}}, "status.current.since: must be a number"),
+        ({"maintenance": "yes"}, "status.maintenance: must be true or false"),
+        ({"transaction": "x"}, "status.transaction: must be a mapping of keys"),
+        ({"lock": {"since": 1}}, "status.lock.since: must be text: put it in quotes"),
+    ],
+)
+def test_what_is_wrong_is_named_and_not_shown(changes: dict[str, Any], problem: str) -> None:
+    assert answers.problem("status", {**STATUS, **changes}) == problem
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(ROW)), json_values, max_size=3))
+def test_what_is_read_of_an_answer_that_passes_can_be_used(changes: dict[str, Any]) -> None:
+    row = json.loads(json.dumps({**ROW, **changes}))
+    if answers.problem("releases", {"releases": [row, ROW]}) == "":
+        console.since(row["created"])
+        _, newer = site._target([row, ROW], "r1")
+        assert all(len(pair) == 2 for row in newer for pair in row["applied"] or [])

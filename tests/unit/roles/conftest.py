@@ -11,6 +11,14 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 
+try:
+    from ansible.template import trust_as_template
+except ImportError:
+
+    def trust_as_template(value: str) -> str:
+        return value
+
+
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
 ELSEWHERE = {"ansible_managed": "Ansible managed", "ansible_check_mode": False, "ansible_facts": {}}
@@ -44,8 +52,22 @@ def _plugins() -> None:
     init_plugin_loader()
 
 
+def evaluate(expression: str, variables: dict[str, Any]) -> Any:
+    """What Ansible makes of an expression; an undefined variable is an error."""
+    return Templar(loader=DataLoader(), variables=trusted(variables)).template(trusted(expression))
+
+
+def trusted(value: Any) -> Any:
+    """The same, as variables of ours: from core 2.19 on, Ansible takes no template from any other string."""
+    if isinstance(value, dict):
+        return {key: trusted(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [trusted(inner) for inner in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
 def render(role: str, template: str, **variables: Any) -> str:
-    """A template of a role with the role's own variables and `variables`; an undefined variable is an error."""
+    """A template of a role with the role's own variables and `variables`, as a role's tasks look it up."""
     known = {
         **ELSEWHERE,
         **defaults(role),
@@ -53,14 +75,7 @@ def render(role: str, template: str, **variables: Any) -> str:
         "role_path": str(ROLES / role),
         **variables,
     }
-    templar = Templar(loader=DataLoader(), variables=known)
-    folder = ROLES / role / "templates"
-    with templar.set_temporary_context(searchpath=[str(folder)]):
-        text = templar.template(
-            (folder / template).read_text(),
-            preserve_trailing_newlines=True,
-            convert_data=False,
-            escape_backslashes=False,
-            fail_on_undefined=True,
-        )
-    return str(text)
+    path = ROLES / role / "templates" / template
+    text = evaluate(f"{{{{ lookup('ansible.builtin.template', '{path}') }}}}", known)
+    # Nothing at all is None to core 2.19.
+    return "" if text is None else str(text)

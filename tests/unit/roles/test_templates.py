@@ -83,6 +83,7 @@ RENDERED: dict[tuple[str, str], dict[str, Any]] = {
     ("partition", "partitions.timer.j2"): PARTITION,
     ("postgresql", "hostwright.conf.j2"): POSTGRESQL,
     ("rabbitmq", "rabbitmq-env.conf.j2"): {},
+    ("rabbitmq", "restart.conf.j2"): {},
     ("redis", "hostwright.conf.j2"): {"redis_password": 'a"b\\c', "redis_maxmemory": "100mb"},
     ("release", "boot.service.j2"): RELEASE,
     ("release", "hostwright-engine.j2"): RELEASE,

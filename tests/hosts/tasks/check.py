@@ -190,12 +190,13 @@ class Late:
 
 
 def lateness(found: Sequence[Beat], schedule: dict[str, float], kills: Sequence[Kill]) -> list[Late]:
-    """How late what is due every so many seconds came, for each replacement of beat away from a kill."""
+    """How late what is due every so many seconds came, for each replacement of beat without a kill at the same time."""
+    away = [kill for kill in kills if kill.kind not in ("process", "worker")]
     result = []
     for entry, interval in schedule.items():
         sent = [(at, number) for number, beat in enumerate(found) for name, at in beat.sent if name == entry]
         for (before, old), (after, new) in itertools.pairwise(sent):
-            if old == new or any(before < kill.back + interval and kill.began < after for kill in kills):
+            if old == new or any(before < kill.back and kill.began < after for kill in away):
                 continue
             without = sum(found[n + 1].ready - found[n].stopping for n in range(old, new))
             result.append(Late(entry, round(after - before - interval, 2), round(without, 2)))

@@ -163,7 +163,7 @@ def _succeeds(fleet: Fleet, name: str, script: str) -> bool:
 
 def found(fleet: Fleet, series: Series) -> list[Run]:
     """All runs of the series' tasks."""
-    return [run for name in WORKERS for run in runs(fleet.says(name, f"cat {LOG}"), name, series.name)]
+    return [run for name in WORKERS for run in runs(fleet.says(name, f"cat {LOG} 2>/dev/null"), name, series.name)]
 
 
 def drain(fleet: Fleet, series: Series) -> None:

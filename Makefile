@@ -3,13 +3,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+NEWEST := .venv-newest/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-unit test-all lint docs lock bench-provision bench-deploy bench-partition clean
+.PHONY: help demo demo-down test test-unit test-all test-ansible-newest lint docs lock bench-provision bench-deploy bench-partition clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
 
 $(READY): requirements/dev.txt pyproject.toml
 	@echo "==> Python packages from requirements/dev.txt (hash-pinned) into .venv"
@@ -30,10 +31,24 @@ test: $(READY) lint test-unit ## The tests: unit, PostgreSQL (oldest and newest)
 	@$(BIN)/pytest tests/postgres tests/hosts
 
 test-unit: $(READY) ## Unit tests only; answers in seconds
-	@$(BIN)/pytest -q -n auto tests/unit
+	@$(BIN)/pytest -q -n auto tests/unit tests/platforms
 
 test-all: $(READY) lint test-unit ## Every matrix: all PostgreSQL versions, all Debian releases, faults
 	@HOSTWRIGHT_PG=all HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests/postgres tests/hosts
+
+.venv-newest/.ready: requirements/newest.txt pyproject.toml
+	@echo "==> Python packages from requirements/newest.txt (hash-pinned) into .venv-newest"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: PYTHON=python3.11 make ..."; exit 2; }
+	@test -x $(NEWEST)/python || $(PYTHON) -m venv .venv-newest
+	@$(NEWEST)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/newest.txt
+	@$(NEWEST)/python tools/link_checkout.py
+	@touch $@
+
+test-ansible-newest: .venv-newest/.ready ## The newest Ansible: lint, syntax, templates, one host lifecycle
+	@export PATH=$(CURDIR)/$(NEWEST):$$PATH; ansible-lint --offline -q \
+	  && ansible-playbook --syntax-check -i inventory/example playbooks/*.yml \
+	  && $(NEWEST)/pytest -q -n auto tests/unit/roles tests/unit/test_platforms.py tests/platforms \
+	  && $(NEWEST)/pytest tests/hosts
 
 lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
@@ -47,6 +62,8 @@ lock: ## Renew the hash-pinned locks (needs uv)
 	  --custom-compile-command 'make lock' pyproject.toml -o requirements/runtime.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make lock' -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make lock' --override requirements/newest.in pyproject.toml --group dev -o requirements/newest.txt
 
 bench-provision: $(READY) ## First and second provision, beside a plain playbook
 	@$(BIN)/python bench/provision/bench_provision.py
@@ -58,4 +75,4 @@ bench-partition: $(READY) ## Partition strategies beside pg_partman and plain ta
 	@$(BIN)/python bench/partition/bench_partition.py
 
 clean: ## Remove caches and the virtualenv
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-newest .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

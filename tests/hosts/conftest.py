@@ -49,6 +49,7 @@ class World:
         assert done.returncode == status, f"{' '.join(argv)} ended with {done.returncode}:\n{printed[-6000:]}"
         # Of the application's, indented, there may be one: it is the cause that an error shows.
         assert not re.search(r"^Traceback", done.stderr, re.MULTILINE), printed[-6000:]
+        assert "[DEPRECATION WARNING]" not in printed, printed[-6000:]
         return printed
 
     def fab(self, *argv: str, status: int = 0) -> str:

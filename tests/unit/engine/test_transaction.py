@@ -242,3 +242,32 @@ def test_processes_are_named_for_their_release_and_anew_where_it_ran_before(
 ) -> None:
     host.state.transaction(kind=kind, op="0123456789")
     assert host.transaction._instances({"name": "mail", "count": 2}, "r1") == names
+
+
+@pytest.mark.parametrize(("ended", "stopping"), [(True, []), (False, ["shop-mail@r1.1.service"])])
+def test_old_workers_are_asked_to_stop_before_the_clean_up_and_looked_at_after_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch, ended: bool, stopping: list[str]
+) -> None:
+    host.transaction.agreed.update(web=None, hooks=[], processes=[], timers=[], user="shop")
+    host.deployed("r1", "r2")
+    host.state.save(current={"release": "r2", "slot": None, "since": 1.0})
+    host.state.transaction(op="0123456789", kind="deploy", release="r2", phase="confirmed", slot=None, old=None)
+    Path(host.paths.instances).mkdir()
+    environment = Path(host.paths.instances) / "shop-mail@r1.1.env"
+    environment.touch()
+    done: list[str] = []
+    running = iter([["shop-mail@r1.1.service"], [] if ended else ["shop-mail@r1.1.service"]])
+
+    def stop(services: list[str], seconds: float) -> list[str]:
+        if not services:
+            return []
+        assert (services, seconds) == (["shop-mail@r1.1.service"], 0)
+        done.append("asked")
+        return next(running)
+
+    monkeypatch.setattr(transaction.units, "stop", stop)
+    monkeypatch.setattr(transaction.releases, "clean_up", lambda *_: done.append("cleaned up"))
+    answer = host.transaction.obey({"do": "finish"})
+    assert done == ["asked", "cleaned up", "asked"]
+    assert (answer["stopping"], environment.exists()) == (stopping, not ended)
+    assert host.on_disk()["transaction"] is None

@@ -60,7 +60,7 @@ class Reporter:
         if not self._color:
             return line
         status = record.get("status") or record.get("result")
-        code = {"failed": "31", "ok": "32", "done": "32", "skipped": "2"}.get(
+        code = {"failed": "31", "ok": "32", "done": "32", "skipped": "2", "cancelled": "33"}.get(
             str(status), "1" if record["event"] == "state" else ""
         )
         return f"\x1b[{code}m{line}\x1b[0m" if code else line
@@ -76,7 +76,7 @@ def text_of(record: Mapping[str, Any]) -> str:
         seconds = f"{record['seconds']:.2f} s" if record.get("seconds") else ""
         detail = record.get("detail", "")
         return (
-            f"{elapsed}    {record['host']:<12} {record['step']:<18} {record['status']:<8} {seconds} {detail}".rstrip()
+            f"{elapsed}    {record['host']:<12} {record['step']:<18} {record['status']:<9} {seconds} {detail}".rstrip()
         )
     if kind in ("note", "expired", "recovering"):
         return f"{elapsed}    {record.get('host', ''):<12} {record.get('detail') or record.get('do', kind)}"

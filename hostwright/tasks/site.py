@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 from typing import Any
@@ -49,7 +50,8 @@ def _transact(
             web = plan.web_hosts(found.site, found.groups, some)
             drive.run(fleet, found.site, request, artifact, migrations and first, lock_wait, migrate=first, web=web)
     except (HostwrightError, KeyboardInterrupt) as error:
-        reporter.event("end", result="failed", detail=str(error).split("\n")[0], error=str(error), log=str(log))
+        said = str(error) or "interrupted"
+        reporter.event("end", result="failed", detail=said.split("\n")[0], error=said, log=str(log))
         if not json:
             print(f"events: {log}", file=sys.stderr)
         raise
@@ -82,12 +84,13 @@ def deploy(
 
     artifact = source.build(found.site.source, ref, dirty)
     if dry_run:
+        steps = plan.steps(found.site, found.groups, hosts, "deploy")
+        if json:
+            about = {"release": artifact.release, "ref": artifact.ref, "commit": artifact.commit}
+            Reporter(True).event("plan", **about, site=found.site.name, steps=[dataclasses.asdict(s) for s in steps])
+            return
         print(f"release {artifact.release} ({artifact.ref}, {artifact.commit[:12]}, {len(artifact.data) // 1024} KiB)")
-        rows = [
-            (step.state, step.do, host, step.detail)
-            for step in plan.steps(found.site, found.groups, hosts, "deploy")
-            for host in step.hosts
-        ]
+        rows = [(step.state, step.do, host, step.detail) for step in steps for host in step.hosts]
         console.table("", ("state", "step", "host", ""), rows)
         return
     request = {
@@ -206,7 +209,7 @@ def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> 
     rows, serving, problems = [], set(), []
     for host, answer in answers.items():
         if isinstance(answer, HostwrightError):
-            problems.append(answer.message)
+            problems.append(str(answer))
             rows.append((host, "", "", "", "no answer", ""))
             continue
         if json:

@@ -23,7 +23,7 @@ from hostwright.errors import BadInput, HostwrightError
         ({"event": "step", "host": "web1", "step": "build", "status": "start"}, ""),
         (
             {"event": "step", "host": "web1", "step": "build", "status": "ok", "seconds": 1.234},
-            "   1.5s     web1         build              ok       1.23 s",
+            "   1.5s     web1         build              ok        1.23 s",
         ),
         (
             {
@@ -34,7 +34,11 @@ from hostwright.errors import BadInput, HostwrightError
                 "seconds": 0.0,
                 "detail": "is here",
             },
-            "   1.5s     web1         wheels             skipped   is here",
+            "   1.5s     web1         wheels             skipped    is here",
+        ),
+        (
+            {"event": "step", "host": "web1", "step": "build", "status": "cancelled", "seconds": 1.234},
+            "   1.5s     web1         build              cancelled 1.23 s",
         ),
         ({"event": "note", "host": "web1", "detail": "migrations: a.1"}, "   1.5s     web1         migrations: a.1"),
         ({"event": "recovering", "host": "web1", "do": "abort"}, "   1.5s     web1         abort"),

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
+from hostwright import config
 from hostwright.errors import BadInput, Busy, HostwrightError
-from hostwright.tasks import site
+from hostwright.inventory import Inventory
+from hostwright.release import drive
+from hostwright.tasks import _fleet, site
 from hostwright.tasks._task import parameters, task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +108,49 @@ def test_nothing_to_go_back_to(listed: list[dict[str, Any]], wanted: str, messag
     assert caught.value.message == message
 
 
+# --- what a site says
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The answers of two hosts."""
+    answers: dict[str, Any] = {}
+    found = Inventory(
+        config.load({"name": "shop", "source": {"git": "."}}), {"web": ["web1", "web2"]}, {"web1": {}, "web2": {}}
+    )
+    monkeypatch.setattr(_fleet, "read", lambda inventory, limit: (found, ["web1", "web2"]))
+    monkeypatch.setattr(_fleet, "ask_all", lambda found, hosts, request: answers)
+    return answers
+
+
+def test_status_passes_on_what_to_do(fleet: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    fleet["web1"] = BadInput("web1: the host key is not known", "Compare its fingerprint")
+    fleet["web2"] = HostwrightError("web2: no")
+    with pytest.raises(Exit) as caught:
+        site.status.body(None)
+    assert (caught.value.code, caught.value.message) == (
+        1,
+        "error: web1: the host key is not known\n  Compare its fingerprint\nweb2: no",
+    )
+    assert "no answer" in capsys.readouterr().out
+
+
+def test_an_interruption_is_an_event(
+    fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(drive, "run", interrupted)
+    monkeypatch.setattr(site, "_interruptible", lambda: None)
+    with pytest.raises(Exit) as caught:
+        site.restart.body(None, json=True)
+    end = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert caught.value.code == 130
+    assert (end["event"], end["result"], end["detail"], end["error"]) == ("end", "failed", "interrupted", "interrupted")
+
+
 # --- the program
 
 
@@ -150,6 +196,16 @@ def test_bad_input_ends_with_2(inventory: Path) -> None:
         "  Copy inventory/example and fill it in, or make throwaway hosts with fab lab.up; -i names another.\n"
     )
     assert fab("deploy", "-i", str(inventory), status=2).startswith("error: site.secrets.KEY: 'key' is undefined\n")
+
+
+def test_a_dry_run_for_a_pipeline(inventory: Path) -> None:
+    (inventory / "group_vars" / "web.yml").write_text("key: x\n")
+    lines = fab("deploy", "-i", str(inventory), "--dry-run", "--json", status=0).splitlines()
+    assert len(lines) == 1
+    shown = json.loads(lines[0])
+    assert (shown["schema"], shown["event"], shown["site"], shown["ref"]) == (1, "plan", "shop", str(inventory))
+    assert shown["steps"][0] == {"do": "prepare", "hosts": ["web1"], "state": "uploaded", "detail": ""}
+    assert [step["do"] for step in shown["steps"]][-3:] == ["flip", "confirm", "finish"]
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def archive(
     yes: bool = False,
 ) -> None:
     """Write a child to a compressed file with a manifest, here; take it out of its table, and drop it if asked."""
-    from hostwright.partition import archive as archiving
+    from hostwright.partition.archive import file as archiving
 
     with _databases(inventory, dsn, table) as databases:
         spec, connection = _one(databases, "archive")
@@ -263,7 +263,7 @@ def archive(
 @task(help={**OPTIONS, "manifest": "the manifest that archive wrote, with its file beside it"})
 def restore(c: Any, manifest: str, inventory: str = "", table: str = "", dsn: str = "") -> None:
     """Make an archived child again, with its rows; retention takes it again unless `keep` is longer by then."""
-    from hostwright.partition import archive as archiving
+    from hostwright.partition.archive import file as archiving
 
     with _databases(inventory, dsn, table) as databases:
         spec, connection = _one(databases, "restore")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import archive
+from hostwright.partition.archive import file as archive
 from tests.postgres.conftest import Database, spec
 
 

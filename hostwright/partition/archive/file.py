@@ -12,6 +12,7 @@ from typing import Any
 
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, render
+from hostwright.partition.archive.stream import Hashed
 from hostwright.partition.connection import transaction
 from hostwright.partition.plan import Step
 from hostwright.partition.spec import PartitionSpec
@@ -72,7 +73,7 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
         cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL extra_float_digits = 3")
         with partial.open("wb") as raw:
             with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed:
-                hashed = _Hashed(packed)
+                hashed = Hashed(packed)
                 query = f"SELECT {render.identifiers(columns)} FROM {name}"
                 cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv, HEADER)", hashed)
             raw.flush()
@@ -121,22 +122,6 @@ def read(connection: Any, spec: PartitionSpec, manifest: Path) -> Manifest:
         if rows != found.rows:
             raise HostwrightError(f"{found.child} has {rows} rows, and the manifest says {found.rows}")
     return found
-
-
-class _Hashed:
-    """A file that is written to, and the checksum of what was."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._sha256 = hashlib.sha256()
-
-    def write(self, text: str | bytes) -> int:
-        data = text.encode() if isinstance(text, str) else text
-        self._sha256.update(data)
-        return int(self._file.write(data))
-
-    def digest(self) -> str:
-        return self._sha256.hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,101 @@
+"""Rows as a stream, from one server to another through this machine, with the checksum of what went by."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hostwright.partition import render
+from hostwright.partition.connection import transaction
+
+PIECE = 1 << 18
+"""Bytes that are passed on at once."""
+# The same rows give the same bytes, in the order in which they lie there, on either server.
+SETTINGS = (
+    "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'iso_8601';"
+    " SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';"
+    " SET LOCAL synchronize_seqscans = off; SET LOCAL statement_timeout = 0; SET LOCAL search_path = pg_catalog"
+)
+
+
+class Hashed(io.RawIOBase):
+    """A file that is read or written through, and the checksum of what was; without a file it takes all there is."""
+
+    def __init__(self, file: Any = None) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._file.read(size)
+        self._sha256.update(data)
+        return data
+
+    def write(self, data: Any) -> int:
+        self._sha256.update(data)
+        return len(data) if self._file is None else int(self._file.write(data))
+
+    def digest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def form(types: Mapping[str, bool]) -> str:
+    """How rows are sent, of columns that have one of the server's own types or not: text says the names of others."""
+    return "binary" if all(types.values()) else "text"
+
+
+def digest(cursor: Any, table: str, columns: Sequence[str], how: str) -> tuple[int, str]:
+    """(rows, SHA-256) of the stream that `send` would make of `table`; the transaction has SETTINGS."""
+    hashed = Hashed()
+    sink = io.BufferedWriter(hashed, PIECE)
+    cursor.copy_expert(_out(cursor, table, columns, how), sink)
+    sink.flush()
+    return cursor.rowcount, hashed.digest()
+
+
+def send(source: Any, table: str, cursor: Any, target: str, columns: Sequence[str], how: str) -> tuple[int, str]:
+    """Copy `columns` of `table` at the connection `source` (autocommit) to `target` at `cursor`, whose transaction has
+    SETTINGS; returns (rows, SHA-256). Raises what the server said that was first to fail.
+    """
+    reader, writer = os.pipe()
+    sent: list[int] = []
+    failed: list[BaseException] = []
+
+    def take() -> None:
+        try:
+            with os.fdopen(writer, "wb", PIECE) as pipe, transaction(source, table) as taking:
+                taking.execute(SETTINGS)
+                taking.copy_expert(_out(taking, table, columns, how), pipe)
+                sent.append(taking.rowcount)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        with os.fdopen(reader, "rb", PIECE) as pipe:
+            hashed = Hashed(pipe)
+            cursor.copy_expert(
+                f"COPY {target} ({render.identifiers(columns)}) FROM STDIN WITH (FORMAT {how})", hashed, PIECE
+            )
+    finally:
+        # Where the target failed, the pipe is closed by now, and that ends the thread.
+        thread.join()
+    if failed:
+        raise failed[0]
+    return sent[0], hashed.digest()
+
+
+def _out(cursor: Any, table: str, columns: Sequence[str], how: str) -> str:
+    if cursor.connection.server_version >= 90600:
+        cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+    return f"COPY (SELECT {render.identifiers(columns)} FROM ONLY {table}) TO STDOUT WITH (FORMAT {how})"

@@ -23,7 +23,7 @@ from pydantic import (
 
 from hostwright import oncalendar, refusal
 from hostwright.errors import BadInput
-from hostwright.partition.spec import PartitionSpec
+from hostwright.partition.spec import Spec
 
 GROUPS = ("web", "worker", "beat", "db", "broker")
 
@@ -460,7 +460,7 @@ class Site(Model):
     services: Services = Services()
     health: Health = Health()
     releases: Releases = Releases()
-    partitions: list[PartitionSpec] = []
+    partitions: list[Spec] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> Site:

@@ -40,9 +40,9 @@ def lines(model: type[BaseModel], error: pydantic.ValidationError, origin: str) 
     schema = model.model_json_schema()
     said: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
-        location = _without_choices(schema, problem["loc"])
+        location, known = _without_choices(schema, problem["loc"])
         path = ".".join([origin, *map(str, location)])
-        text = _unknown(schema, location) if problem["type"] == "extra_forbidden" else _text(problem)
+        text = _unknown(known, location) if problem["type"] == "extra_forbidden" else _text(problem)
         said.setdefault(path, []).append(text)
     return [f"{path}: {_either(texts)}" for path, texts in said.items()]
 
@@ -63,30 +63,27 @@ def _either(texts: Sequence[str]) -> str:
     return " or ".join([several[0], *(text.removeprefix("must be ") for text in several[1:])])
 
 
-def _unknown(schema: Any, location: Sequence[Any]) -> str:
-    near = difflib.get_close_matches(str(location[-1]), _known_keys(schema, location), n=1, cutoff=0.5)
+def _unknown(known: Sequence[str], location: Sequence[Any]) -> str:
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
     return "unknown key" + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def _without_choices(schema: Any, location: Sequence[Any]) -> list[Any]:
-    """`location` without pydantic's names for the choices of a union, and for the key of a mapping."""
-    node, path = schema, []
+def _without_choices(schema: Any, location: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """`location` without pydantic's names for the choices of a union, and for the key of a mapping; and the keys that
+    are known where its last part is."""
+    node, path, known = schema, [], list[str]()
     for part in location:
         node = _deref(schema, node)
+        if "oneOf" in node:  # Each choice is named by its model.
+            node = next(choice for choice in node["oneOf"] if choice["$ref"].endswith(f"/{part}"))
+            continue
         below = _below(node, part)
         if below is None:
             break
+        known = list(node.get("properties", {}))
         node = below
         path.append(part)
-    return path
-
-
-def _known_keys(schema: Any, location: Sequence[Any]) -> list[str]:
-    """The keys that the model at the parent of `location` knows."""
-    node = schema
-    for part in location[:-1]:
-        node = _below(_deref(schema, node), part) or {}
-    return list(_deref(schema, node).get("properties", {}))
+    return path, known
 
 
 def _below(node: Any, part: Any) -> Any:

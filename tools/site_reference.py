@@ -70,7 +70,7 @@ def words(kind: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" if choice else "`''`" for choice in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(words(argument) for argument in arguments if argument is not type(None))
+        return " or ".join(dict.fromkeys(words(argument) for argument in arguments if argument is not type(None)))
     if origin is list:
         return f"list: {words(arguments[0])}"
     if origin is dict:
@@ -91,10 +91,11 @@ def limits(constraints: tuple[Any, ...]) -> str:
 
 
 def docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """The text below each attribute in the source of `model`."""
+    """The text below each attribute in the source of `model`, and of what it is based on."""
+    above = [docstrings(base) for base in model.__bases__ if issubclass(base, BaseModel) and base is not BaseModel]
     source = Path(inspect.getfile(model)).read_text(encoding="utf-8")
     body = next(n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ClassDef) and n.name == model.__name__).body
-    return {
+    return dict(itertools.chain(*(texts.items() for texts in above))) | {
         attribute.target.id: " ".join(text.value.value.split())
         for attribute, text in itertools.pairwise(body)
         if isinstance(attribute, ast.AnnAssign)
@@ -117,11 +118,12 @@ def default(field: FieldInfo) -> str:
     return f"`{text}`"
 
 
-def inner(kind: Any) -> type[BaseModel] | None:
-    """The model in a type, such as Web in `Web | None`."""
+def inner(kind: Any) -> Iterator[type[BaseModel]]:
+    """The models in a type, such as Web in `Web | None`."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind
-    return next(filter(None, map(inner, typing.get_args(kind))), None)
+        yield kind
+    for argument in typing.get_args(kind):
+        yield from inner(argument)
 
 
 def sections(model: type[BaseModel], path: str = "") -> Iterator[str]:
@@ -140,8 +142,7 @@ def sections(model: type[BaseModel], path: str = "") -> Iterator[str]:
         ]
     )
     for name, kind in hints.items():
-        below = inner(kind) if name in model.model_fields else None
-        if below:
+        for below in inner(kind) if name in model.model_fields else ():
             yield from sections(below, f"{path}{name}{'[]' if 'list' in words(kind) else ''}.")
 
 

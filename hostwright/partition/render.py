@@ -55,6 +55,10 @@ def identifiers(names: Iterable[str]) -> str:
     return ", ".join(identifier(name) for name in names)
 
 
+def literals(values: Iterable[str]) -> str:
+    return ", ".join(literal(value) for value in values)
+
+
 def text(value: int | dt.datetime | None) -> str:
     """A bound as a literal of type text."""
     return literal(None if value is None else bound(value))
@@ -67,7 +71,7 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
     autoescape=False,
 )
-_environment.filters |= {"i": identifier, "ii": identifiers, "l": literal, "t": text}
+_environment.filters |= {"i": identifier, "ii": identifiers, "l": literal, "ll": literals, "t": text}
 
 
 def sql(step: Step) -> str:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import zoneinfo
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 Interval = Literal["hour", "day", "week", "month", "quarter", "year"]
 Strategy = Literal["declarative", "landing", "trigger"]
@@ -23,13 +32,42 @@ def _table(name: str) -> str:
     return name
 
 
-class PartitionSpec(BaseModel):
-    """One partitioned table."""
+class TableSpec(BaseModel):
+    """What the specs of a table have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     table: Annotated[str, StringConstraints(min_length=1), AfterValidator(_table)]
     """Schema and name, such as `public.events_event`; the schema defaults to public."""
+    database: str | None = None
+    """Default: the site's first database."""
+
+    @property
+    def schema_name(self) -> str:
+        return self.table.rpartition(".")[0] or "public"
+
+    @property
+    def table_name(self) -> str:
+        return self.table.rpartition(".")[2]
+
+
+class SplitSpec(TableSpec):
+    """One table whose wide columns are kept in a table of their own, behind a view of its name."""
+
+    wide: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+    """The columns that are kept apart: those that are large and seldom asked for. The primary key is none of them."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SplitSpec:
+        twice = sorted({name for name in self.wide if self.wide.count(name) > 1})
+        if twice:
+            raise ValueError(f"wide: there twice: {', '.join(twice)}")
+        return self
+
+
+class PartitionSpec(TableSpec):
+    """One partitioned table."""
+
     key: Annotated[str, StringConstraints(min_length=1)]
     """The partition key: a column that is never NULL. For `range` a date, timestamp, timestamptz or an integer."""
     method: Literal["range", "list", "hash"] = "range"
@@ -59,8 +97,6 @@ class PartitionSpec(BaseModel):
     schema, `drop` removes it with its rows."""
     archive_schema: Annotated[str, StringConstraints(min_length=1)] = "archive"
     """Where `retention: archive` puts children; it is made where it lacks."""
-    database: str | None = None
-    """Default: the site's first database."""
 
     @model_validator(mode="after")
     def _consistent(self) -> PartitionSpec:
@@ -78,10 +114,14 @@ class PartitionSpec(BaseModel):
             raise ValueError("interval: hour needs timezone: UTC (an hour can happen twice elsewhere)")
         return self
 
-    @property
-    def schema_name(self) -> str:
-        return self.table.rpartition(".")[0] or "public"
 
-    @property
-    def table_name(self) -> str:
-        return self.table.rpartition(".")[2]
+def _kind(value: Any) -> str:
+    is_split = "wide" in value if isinstance(value, dict) else isinstance(value, SplitSpec)
+    return SplitSpec.__name__ if is_split else PartitionSpec.__name__
+
+
+Spec = Annotated[
+    Annotated[PartitionSpec, Tag(PartitionSpec.__name__)] | Annotated[SplitSpec, Tag(SplitSpec.__name__)],
+    Discriminator(_kind),
+]
+"""A table of the site model's `partitions`: with `wide` it is split, else divided."""

@@ -13,7 +13,7 @@ from hostwright import console
 from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition.plan import Step
-from hostwright.partition.spec import PartitionSpec
+from hostwright.partition.spec import PartitionSpec, Spec, SplitSpec
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
 
@@ -26,7 +26,7 @@ OPTIONS = {"table": "only this table", "dsn": "a database, instead of the site's
 
 
 @contextlib.contextmanager
-def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[PartitionSpec, Any]]]:
+def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[Spec, Any]]]:
     """Each spec with a connection to its database."""
     import psycopg2
 
@@ -58,24 +58,35 @@ def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[Part
             raise HostwrightError(f"the database: {str(error).strip()}", "What was done before stays.") from None
 
 
-def _one(databases: list[tuple[PartitionSpec, Any]], verb: str) -> tuple[PartitionSpec, Any]:
+def _one(databases: list[tuple[Spec, Any]], verb: str) -> tuple[Spec, Any]:
     if len(databases) != 1:
         names = ", ".join(spec.table for spec, _ in databases)
         raise BadInput(f"{verb} takes one table", f"--table names it: {names}.")
     return databases[0]
 
 
+def _divided(databases: list[tuple[Spec, Any]], verb: str) -> tuple[PartitionSpec, Any]:
+    spec, connection = _one(databases, verb)
+    if isinstance(spec, SplitSpec):
+        raise BadInput(f"{spec.table} is split into columns, not divided", f"{verb} is for divided tables.")
+    return spec, connection
+
+
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.timezone.utc)
 
 
-def _plan(spec: PartitionSpec, connection: Any) -> list[Step]:
+def _plan(spec: Spec, connection: Any) -> list[Step]:
     from hostwright.partition import catalog, plan
+    from hostwright.partition.split import catalog as split_catalog
+    from hostwright.partition.split import plan as split_plan
 
+    if isinstance(spec, SplitSpec):
+        return split_plan.plan(spec, split_catalog.read(connection, spec))
     return plan.plan(spec, catalog.read(connection, spec), _now())
 
 
-def _run(spec: PartitionSpec, connection: Any, steps: list[Step], json: bool, yes: bool, rate: int) -> None:
+def _run(spec: Spec, connection: Any, steps: list[Step], json: bool, yes: bool, rate: int) -> None:
     """Carry out `steps`, saying what is done as it is done."""
     from hostwright.partition import apply as applying
 
@@ -163,13 +174,18 @@ def apply(
 def undo(
     c: Any, inventory: str = "", table: str = "", dsn: str = "", rate: int = 0, json: bool = False, yes: bool = False
 ) -> None:
-    """Make a divided table one plain table again, with all its rows."""
+    """Make a divided or split table one plain table again, with all its rows."""
     from hostwright.partition import catalog
     from hostwright.partition import undo as undoing
+    from hostwright.partition.split import catalog as split_catalog
+    from hostwright.partition.split import plan as split_plan
 
     with _databases(inventory, dsn, table) as databases:
         spec, connection = _one(databases, "undo")
-        steps = undoing.plan(spec, catalog.read(connection, spec))
+        if isinstance(spec, SplitSpec):
+            steps = split_plan.undo(spec, split_catalog.read(connection, spec))
+        else:
+            steps = undoing.plan(spec, catalog.read(connection, spec))
         if not steps:
             print(f"{spec.table}: nothing to do")
             return
@@ -205,11 +221,16 @@ def verify(c: Any, inventory: str = "", table: str = "", dsn: str = "", quick: b
     """Look for gaps, rows without a child, keys that are there twice and maintenance that fails."""
     from hostwright.partition import catalog
     from hostwright.partition import verify as verifying
+    from hostwright.partition.split import catalog as split_catalog
+    from hostwright.partition.split import verify as split_verify
 
     bad = []
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
-            found = verifying.problems(connection, spec, catalog.read(connection, spec), _now(), rows=not quick)
+            if isinstance(spec, SplitSpec):
+                found = split_verify.problems(connection, split_catalog.read(connection, spec), rows=not quick)
+            else:
+                found = verifying.problems(connection, spec, catalog.read(connection, spec), _now(), rows=not quick)
             bad += [f"{spec.table}: {problem}" for problem in found]
             if not found:
                 print(f"{spec.table}: all is well")
@@ -228,7 +249,7 @@ def load(c: Any, file: str, inventory: str = "", table: str = "", dsn: str = "")
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}", "--file names a CSV file.") from None
     with source, _databases(inventory, dsn, table) as databases:
-        spec, connection = _one(databases, "load")
+        spec, connection = _divided(databases, "load")
         count = loading.load(
             connection,
             spec,
@@ -254,7 +275,7 @@ def archive(
     from hostwright.partition.archive import file as archiving
 
     with _databases(inventory, dsn, table) as databases:
-        spec, connection = _one(databases, "archive")
+        spec, connection = _divided(databases, "archive")
         if drop:
             console.confirm(f"{spec.table}: drop {child} once it is archived?", yes)
         print(archiving.write(connection, spec, child, Path(to), drop))
@@ -266,7 +287,7 @@ def restore(c: Any, manifest: str, inventory: str = "", table: str = "", dsn: st
     from hostwright.partition.archive import file as archiving
 
     with _databases(inventory, dsn, table) as databases:
-        spec, connection = _one(databases, "restore")
+        spec, connection = _divided(databases, "restore")
         found = archiving.read(connection, spec, Path(manifest))
         print(f"{spec.table}: {found.child} is back, {found.rows:,} rows")
 
@@ -279,6 +300,9 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
 
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
+            if isinstance(spec, SplitSpec):
+                _split_status(spec, connection, json)
+                continue
             found = catalog.read(connection, spec)
             problems = verifying.problems(connection, spec, found, _now(), rows=False)
             record = {name: found.recorded.get(name) for name in ("strategy", "worked_at", "step", "failure")}
@@ -314,6 +338,34 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
             )
             for problem in problems:
                 print(f"! {problem}")
+
+
+def _split_status(spec: SplitSpec, connection: Any, json: bool) -> None:
+    from hostwright.partition.split import catalog, verify
+
+    found = catalog.read(connection, spec)
+    problems = verify.problems(connection, found, rows=False)
+    tables = [(name, one) for name, one in found.relations.items() if one.kind == "r"]
+    if json:
+        shown = {
+            "schema": 1,
+            "table": spec.table,
+            "state": found.state,
+            "problems": problems,
+            "tables": [
+                {"table": name, "columns": len(one.columns), "rows": one.rows, "bytes": one.size}
+                for name, one in tables
+            ],
+        }
+        print(json_.dumps(shown))
+        return
+    console.table(
+        f"{spec.table}: {found.state or 'one table'}",
+        ("table", "columns", "rows (estimate)", "size"),
+        [(name, str(len(one.columns)), f"{one.rows:,}", _size(one.size)) for name, one in tables],
+    )
+    for problem in problems:
+        print(f"! {problem}")
 
 
 def _size(count: float) -> str:

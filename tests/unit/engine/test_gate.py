@@ -203,6 +203,13 @@ def test_a_wrong_field_is_named(
     assert sorted(str(path) for path in host.root.rglob("*")) == before
 
 
+def test_psql_keeps_no_history(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(gate, "_interactive", lambda agreed, paths, argv, env, cwd, tty: given.append((argv, env)))
+    gate.database(engine_contract.load(host.paths.contract), host.paths, {"do": "shell"})
+    assert [(argv, env["PSQL_HISTORY"]) for argv, env in given] == [(["psql", "-d", "shop"], "/dev/null")]
+
+
 @pytest.mark.parametrize("argv", [[], ["--boot"], ["shop", "--check"], ["shop", "--boot", "x"], ["../x"], ["Shop"]])
 def test_other_arguments_are_refused(host: Host, argv: list[str]) -> None:
     done = host.run(*argv)

@@ -315,7 +315,8 @@ def database(agreed, paths, request):
     if request.get("do") not in list(known):
         raise BadRequest("do must be dump, restore, psql or shell")
     argv = known[request["do"]]
-    env = dict({"HOME": paths.srv, "LANG": "C.UTF-8"}, **agreed["env"])
+    # The application's user has no home to keep psql's history in.
+    env = dict({"HOME": paths.srv, "LANG": "C.UTF-8", "PSQL_HISTORY": "/dev/null"}, **agreed["env"])
     env["PATH"] = commands.PATH
     if request["do"] == "restore":
         return _restore(agreed, argv, name, env)

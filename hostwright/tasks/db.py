@@ -58,6 +58,7 @@ def restore(c: Any, source: str, inventory: str = "", database: str = "", yes: b
         status = copy(remote, {"verb": "db", "do": "restore", "database": database or None}, dumped, sys.stdout.buffer)
     if status:
         raise HostwrightError(f"{remote.name}: pg_restore failed with status {status}; nothing was changed")
+    print(f"{remote.name}: {database or 'the database'} is that of {source}")
 
 
 @task(help={"database": "default: the site's first"})

@@ -24,7 +24,7 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## A throwaway host: provisioned, deployed to, partitioned, rolled back
 	@$(BIN)/python tools/demo.py
 
-demo-down: $(READY) ## Remove all that the demo made
+demo-down: $(READY) ## Remove the host of the demo, and what it wrote
 	@$(BIN)/python tools/demo.py --down
 
 test: $(READY) lint test-unit ## The tests: unit, PostgreSQL (oldest and newest), one host lifecycle

@@ -74,7 +74,7 @@ def _refused(said: str, inventory: str) -> BadInput:
     if source and not Path(source[1]).exists():
         return BadInput(
             f"{named}: there is no inventory {source[1]}",
-            "Copy inventory/example and fill it in, or make throwaway hosts with fab lab.up; -i names another.",
+            "Copy inventory/minimal or inventory/example and fill it in; fab lab.up makes throwaway hosts.",
         )
     if source and Path(source[1]).is_dir() and "Failed to parse" not in text:
         return BadInput(f"{named}: {source[1]} holds no inventory", "inventory/example shows what is in one.")

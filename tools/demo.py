@@ -1,7 +1,7 @@
 """`make demo`: a throwaway host, provisioned; the sample site deployed, partitioned, deployed again and rolled back.
 
 Every stage is a command that a user types; this only types them, and times them. Running it again, or after an
-interruption, goes on from what is there. `--down` removes all that it made.
+interruption, goes on from what is there. `--down` removes the host, its inventory, and what the demo wrote.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ console = Console(highlight=False)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--down", action="store_true", help="remove the host and everything else that the demo made")
+    parser.add_argument("--down", action="store_true", help="remove the host, and what the demo wrote")
     if parser.parse_args().down:
         return down()
     WORK.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def main() -> int:
     for number, (title, command) in enumerate(stages):
         if command == ["fab", "deploy"]:
             commit_sample(f"release {number}, {time.strftime('%H:%M:%S')}")
-        seconds = run(title, command, WORK / f"{number + 1}-{command[-1].split('/')[-1]}.log")
+        seconds = run(title, command, WORK / f"{number + 1}-{title.replace(' ', '-')}.log")
         times.append((title, " ".join(command), seconds))
         if number == 0:
             (INVENTORY / "group_vars/all/demo.yml").write_text(
@@ -108,6 +108,7 @@ def summary(times: list[tuple[str, str, float]]) -> None:
 def down() -> int:
     status = subprocess.run(["fab", "lab.down", "--yes"], cwd=ROOT, check=False).returncode
     shutil.rmtree(WORK, ignore_errors=True)
+    console.print("What other labs may use is kept: podman and its companions, and the image (fab lab.down --images).")
     return status
 
 
@@ -115,6 +116,8 @@ if __name__ == "__main__":
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # Whatever inventory the shell is set up for, the demo has its own.
     os.environ["ANSIBLE_INVENTORY"] = str(INVENTORY)
+    # The events of its deploys, which --down removes.
+    os.environ["XDG_STATE_HOME"] = str(WORK / "state")
     for name in ("ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST"):
         os.environ.pop(name, None)
     try:

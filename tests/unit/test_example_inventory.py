@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from hostwright import config, inventory
 
-EXAMPLE = Path(__file__).parents[2] / "inventory" / "example"
+INVENTORY = Path(__file__).parents[2] / "inventory"
+EXAMPLE = INVENTORY / "example"
 SITE = EXAMPLE / "group_vars" / "all" / "site.yml"
 
 COMMENTED = re.compile(r"^( *)# (?=[a-z0-9_]+:(?: |$))", re.MULTILINE)
@@ -102,6 +103,22 @@ def test_it_loads_as_ansible_reads_it() -> None:
     assert "change-me-payment" in found.site.files[0].content.get_secret_value()
 
 
-def test_each_secret_of_the_vault_is_used_and_no_other() -> None:
-    vault = yaml.safe_load((EXAMPLE / "group_vars" / "all" / "vault.yml").read_text(encoding="utf-8"))
-    assert sorted(set(re.findall(r"\bvault_\w+", SITE.read_text(encoding="utf-8")))) == sorted(vault)
+def test_the_minimal_one_is_a_site_on_one_host() -> None:
+    found = inventory.load(str(INVENTORY / "minimal"))
+    assert {name: list(found.groups[name]) for name in config.GROUPS} == dict.fromkeys(config.GROUPS, ["server1"])
+    assert found.site.source.git == "https://git.example.com/shop.git"
+    assert found.site.secrets["SECRET_KEY"].get_secret_value() == "change-me-django"
+    assert [database.name for database in found.site.services.databases] == ["shop"]
+    assert set(found.variables["server1"]) - {"site", "vault_secret_key"} == {
+        "ansible_host",
+        "ansible_user",
+        "hostwright_authorized_keys",
+    }
+
+
+@pytest.mark.parametrize("name", ["example", "minimal"])
+def test_each_secret_of_the_vault_is_used_and_no_other(name: str) -> None:
+    variables = INVENTORY / name / "group_vars" / "all"
+    vault = yaml.safe_load((variables / "vault.yml").read_text(encoding="utf-8"))
+    used = re.findall(r"\bvault_\w+", (variables / "site.yml").read_text(encoding="utf-8"))
+    assert sorted(set(used)) == sorted(vault)

@@ -315,7 +315,7 @@ def test_an_inventory_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monk
             inventory.load(argument)
         assert str(caught.value) == (
             f"{named}: there is no inventory {tmp_path}/none\n"
-            "  Copy inventory/example and fill it in, or make throwaway hosts with fab lab.up; -i names another."
+            "  Copy inventory/minimal or inventory/example and fill it in; fab lab.up makes throwaway hosts."
         )
 
 

@@ -193,7 +193,7 @@ def test_config_check_shows_what_was_understood_and_no_secret(inventory: Path) -
 def test_bad_input_ends_with_2(inventory: Path) -> None:
     assert fab("config.check", "-i", "/no/such", status=2) == (
         "error: -i: there is no inventory /no/such\n"
-        "  Copy inventory/example and fill it in, or make throwaway hosts with fab lab.up; -i names another.\n"
+        "  Copy inventory/minimal or inventory/example and fill it in; fab lab.up makes throwaway hosts.\n"
     )
     assert fab("deploy", "-i", str(inventory), status=2).startswith("error: site.secrets.KEY: 'key' is undefined\n")
 

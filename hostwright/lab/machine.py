@@ -168,7 +168,7 @@ def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
             _await_systemd(engine, host)
             _admit(engine, host, key)
         (directory / "known_hosts").write_text("".join(_host_keys(engine, host) for host in lab), encoding="utf-8")
-        _write_inventory(name, lab, directory)
+        _write_inventory(name, lab, directory, wanted)
     return lab
 
 
@@ -378,11 +378,11 @@ def _host_keys(engine: plan.Engine, host: plan.Host) -> str:
     return "".join(f"{host.address} {' '.join(line.split()[:2])}\n" for line in keys.splitlines())
 
 
-def _write_inventory(name: str, lab: list[plan.Host], directory: Path) -> None:
+def _write_inventory(name: str, lab: list[plan.Host], directory: Path, wanted: str) -> None:
     target = ROOT / "inventory" / name
     variables = target / "group_vars" / "all"
     variables.mkdir(parents=True, exist_ok=True)
-    hosts_yml = plan.inventory(lab, str(directory / "key"), str(directory / "known_hosts"))
+    hosts_yml = plan.inventory(lab, str(directory / "key"), str(directory / "known_hosts"), wanted)
     (target / "hosts.yml").write_text(json.dumps(hosts_yml, indent=2) + "\n", encoding="utf-8")
     for source in (ROOT / "examples" / "shop" / "deploy").glob("*.yml"):
         shutil.copy(source, variables / source.name)

@@ -19,6 +19,8 @@ CHECKOUT = "hostwright.checkout"
 """The label that says whose a lab is: the path of the checkout that made it."""
 
 SUITES = {"debian:11": "bullseye", "debian:12": "bookworm", "debian:13": "trixie"}
+INTERPRETERS = {"ubuntu:16.04": "/usr/bin/python2.7"}
+"""Where Ansible's Python is another than /usr/bin/python3."""
 BASE_PACKAGES = ("systemd-sysv", "openssh-server", "ca-certificates", "iproute2", "dbus", "procps")
 """A bare host: no Python and no sudo, as a provider's smallest image."""
 
@@ -152,8 +154,8 @@ def bootstrap_image(suite: str, target: str) -> list[str]:
     return ["mmdebstrap", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", suite, target]
 
 
-def inventory(lab_hosts: Sequence[Host], key: str, known_hosts: str) -> dict[str, Any]:
-    """The lab's hosts.yml."""
+def inventory(lab_hosts: Sequence[Host], key: str, known_hosts: str, image: str) -> dict[str, Any]:
+    """The hosts.yml of a lab whose hosts run `image`."""
     groups: dict[str, Any] = {}
     for host in lab_hosts:
         for group in host.groups:
@@ -166,6 +168,7 @@ def inventory(lab_hosts: Sequence[Host], key: str, known_hosts: str) -> dict[str
                 "ansible_ssh_private_key_file": key,
                 "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes",
                 "hostwright_authorized_keys": [f"{key}.pub"],
+                **({"ansible_python_interpreter": INTERPRETERS[image]} if image in INTERPRETERS else {}),
             },
             "children": groups,
         }

@@ -23,6 +23,8 @@ from tests.conftest import need
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB = "test"
+IMAGE = os.environ.get("HOSTWRIGHT_IMAGE", "debian:12")
+"""What the hosts run, such as ubuntu:16.04 where a registry answers."""
 
 
 @dataclass
@@ -112,7 +114,7 @@ def world() -> Iterator[World]:
     repository = machine.CACHE.parent / "tests" / "shop"
     if not keep:
         machine.down(LAB)
-    hosts = machine.up(LAB, "one", "debian:12")
+    hosts = machine.up(LAB, "one", IMAGE)
     shutil.rmtree(repository, ignore_errors=True)
     shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__", "deploy"))
     git(repository, "init", "-q")

@@ -15,7 +15,7 @@ import yaml
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
 from tests.conftest import need
-from tests.hosts.conftest import ROOT, World, git
+from tests.hosts.conftest import IMAGE, ROOT, World, git
 
 all_hosts = pytest.mark.skipif(
     os.environ.get("HOSTWRIGHT_HOSTS") != "all", reason="takes minutes; make test-all, or HOSTWRIGHT_HOSTS=all"
@@ -58,7 +58,7 @@ class Fleet(World):
 
 
 @contextlib.contextmanager
-def fleet(name: str, layout: str, image: str = "debian:12") -> Iterator[Fleet]:
+def fleet(name: str, layout: str, image: str = IMAGE) -> Iterator[Fleet]:
     """Bare hosts, and a repository with the sample site; both are removed at the end."""
     try:
         machine.prepare()

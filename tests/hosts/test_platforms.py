@@ -8,13 +8,13 @@ import threading
 import pytest
 
 from hostwright.lab import machine, plan
-from tests.hosts.conftest import eventually
+from tests.hosts.conftest import IMAGE, eventually
 from tests.hosts.labs import Fleet, all_hosts, fleet
 
 pytestmark = [pytest.mark.hosts, all_hosts]
 
 
-@pytest.mark.parametrize("image", plan.SUITES)
+@pytest.mark.parametrize("image", plan.SUITES if IMAGE in plan.SUITES else [IMAGE])
 def test_a_site_on(image: str) -> None:
     with fleet("platform", "one", image) as host:
         host.run("ansible-playbook", "playbooks/bootstrap.yml")

@@ -183,7 +183,7 @@ def test_bad_lab_names(name: str) -> None:
 
 def test_the_inventory() -> None:
     hosts = [plan.Host("lab", "web1", "198.18.0.11", ("web", "beat")), plan.Host("lab", "db1", "198.18.0.12", ("db",))]
-    assert plan.inventory(hosts, "/k", "/h") == {
+    assert plan.inventory(hosts, "/k", "/h", "debian:12") == {
         "all": {
             "hosts": {"web1": {"ansible_host": "198.18.0.11"}, "db1": {"ansible_host": "198.18.0.12"}},
             "vars": {
@@ -199,3 +199,9 @@ def test_the_inventory() -> None:
             },
         }
     }
+
+
+def test_the_inventory_names_the_python_of_an_old_release() -> None:
+    hosts = [plan.Host("lab", "web1", "198.18.0.11", ("web",))]
+    variables = plan.inventory(hosts, "/k", "/h", "ubuntu:16.04")["all"]["vars"]
+    assert variables["ansible_python_interpreter"] == "/usr/bin/python2.7"

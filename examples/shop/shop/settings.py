@@ -83,6 +83,8 @@ if CELERY_BROKER_URL.startswith("amqp"):
     CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
     CELERY_TASK_DEFAULT_EXCHANGE_TYPE = "topic"
     CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
+    # A worker asks no sooner whether a silent broker is gone: with Celery's 120 s it does nothing for a minute.
+    CELERY_BROKER_HEARTBEAT = 10
 else:
     # Longer than any task takes; also the time after which the tasks of a worker that was killed are given to another.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": int(os.environ.get("VISIBILITY_TIMEOUT", "600"))}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.hosts.tasks.check import Beat, Kill, Late, Run, Verdict, beats, lateness, runs, together, verdict
+from tests.hosts.tasks.check import Beat, Kill, Late, Run, Verdict, beats, lateness, resumed, runs, together, verdict
 
 LOG = """\
 start 1-1 10.0 a
@@ -53,6 +53,15 @@ def test_what_must_not_be(found: list[Run], broken: list[str]) -> None:
     assert verdict(["x"], found, [KILL]).broken == broken
 
 
+def test_seconds_until_each_host_works_again() -> None:
+    both = Kill("broker", ("web1", "web2"), 12.0, 12.5, 20.0)
+    found = [Run("a", "web1", "a", 12.2), Run("b", "web1", "b", 20.0), Run("c", "web2", "c", 22.5)]
+    assert resumed(found, both) == 10.0
+    assert resumed(found[:2], both) is None
+    assert resumed(found, KILL) == pytest.approx(0.1)
+    assert resumed(found, Kill("beat", (), 1, 1, 1)) is None
+
+
 def journal(*lines: tuple[float, str, str]) -> str:
     """As journalctl prints them: what systemd says of a unit names it in another field than what the unit says."""
     return "\n".join(
@@ -94,7 +103,9 @@ def test_beat_by_its_journal() -> None:
 
 def test_a_killed_beat_is_two_processes_of_one_unit() -> None:
     found = beats(
-        journal((0, "one", "Started beat"), due(5, "one"), (6, "one", "Main process exited"), (8, "one", "Started beat"))
+        journal(
+            (0, "one", "Started beat"), due(5, "one"), (6, "one", "Main process exited"), (8, "one", "Started beat")
+        )
     )
     assert found == [Beat(0, 0, 6, 6, (("tick", 5.0),)), Beat(8, 8, 8, 8, ())]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import time
 from collections import Counter
@@ -18,35 +19,43 @@ from tests.hosts.tasks import check, lab, rounds
 from tests.hosts.tasks.lab import BROKERS
 
 
-def table(series: rounds.Series, verdict: check.Verdict) -> Table:
+def table(series: rounds.Series, verdict: check.Verdict, found: list[check.Run]) -> Table:
     """One row for each kind of kill."""
     made = Table(box=box.ROUNDED if sys.stdout.isatty() else box.MARKDOWN)
-    for heading in ("killed", "times", "in flight", "started twice", "back after, s"):
+    for heading in ("killed", "times", "in flight", "started twice", "back after, s", "tasks again after, s"):
         made.add_column(heading, justify="left" if heading == "killed" else "right")
     for kind, times in Counter(kill.kind for kill in series.killed).items():
         numbers = [number for number, kill in enumerate(series.killed) if kill.kind == kind]
-        back = [series.killed[number].back - series.killed[number].over for number in numbers]
+        kills = [series.killed[number] for number in numbers]
+        again = [seconds for kill in kills if (seconds := check.resumed(found, kill)) is not None]
         made.add_row(
             kind,
             str(times),
             str(sum(verdict.in_flight[number] for number in numbers)),
             str(sum(verdict.repeated[number] for number in numbers)),
-            f"{sum(back) / times:.0f} (at most {max(back):.0f})",
+            spread([kill.back - kill.over for kill in kills]),
+            spread(again),
         )
     return made
 
 
+def spread(seconds: list[float]) -> str:
+    """Median and maximum."""
+    return f"{statistics.median(seconds):.0f} (at most {max(seconds):.0f})" if seconds else ""
+
+
 def report(fleet: Fleet, series: rounds.Series, console: Console) -> bool:
     """Print what became of the tasks and of beat; returns whether all is as it should be."""
-    verdict = check.verdict(series.names, rounds.found(fleet, series), series.killed)
-    found = rounds.beat(fleet, series)
-    late = check.lateness(found, rounds.SCHEDULE, series.killed)
+    found = rounds.found(fleet, series)
+    verdict = check.verdict(series.names, found, series.killed)
+    beats = rounds.beat(fleet, series)
+    late = check.lateness(beats, rounds.SCHEDULE, series.killed)
     problems = list(verdict.broken)
-    if twice := check.together(found):
+    if twice := check.together(beats):
         problems.append(f"beat ran twice, {twice} times")
     if too_late := [one for one in late if one.too_late]:
         problems.append(f"{len(too_late)} due tasks came too late: {too_late[:3]}")
-    console.print(table(series, verdict))
+    console.print(table(series, verdict, found))
     console.print(
         f"{series.broker}: {verdict.sent} tasks, {len(series.deployed)} deploys, {len(series.killed)} kills: "
         f"{len(verdict.lost)} lost; started twice: {sum(verdict.repeated)} of the {sum(verdict.in_flight)} "
@@ -55,7 +64,7 @@ def report(fleet: Fleet, series: rounds.Series, console: Console) -> bool:
     if late:
         seconds, without = max(one.seconds for one in late), max(one.without for one in late)
         console.print(
-            f"beat: {len(found)} processes; {len(late)} due tasks over a deploy, late by at most {seconds} s, "
+            f"beat: {len(beats)} processes; {len(late)} due tasks over a deploy, late by at most {seconds} s, "
             f"where beat was away for at most {without} s"
         )
     for problem in problems:
@@ -88,10 +97,11 @@ def main() -> int:
     while not options.show and series.rounds < series.length and time.monotonic() - began < options.minutes * 60:
         rounds.one(fleet, series, lambda text: console.print(text, markup=False))
         series.save(path)
-    if series.rounds < series.length:
+    if series.rounds < series.length and not options.show:
         console.print(f"{series.rounds} of {series.length} rounds were run; run it again to go on")
         return 0
-    rounds.drain(fleet, series)
+    if not options.show:
+        rounds.drain(fleet, series)
     return 0 if report(fleet, series, console) else 1
 
 

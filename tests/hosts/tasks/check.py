@@ -125,6 +125,13 @@ def _cause(run: Run, kills: Sequence[Kill]) -> int | None:
     return next((number for number, kill in enumerate(kills) if in_flight(run, kill)), None)
 
 
+def resumed(found: Iterable[Run], kill: Kill) -> float | None:
+    """Seconds from the kill until each of its hosts has begun a task again; None where one has not."""
+    after = [run for run in found if run.start > kill.over]
+    first = [min((run.start for run in after if run.host == host), default=None) for host in kill.hosts]
+    return None if not first or None in first else max(at for at in first if at is not None) - kill.over
+
+
 @dataclass(frozen=True)
 class Beat:
     """One process of beat: when it was started, had loaded, was told to stop, had ended, and what it sent when."""

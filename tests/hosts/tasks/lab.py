@@ -32,13 +32,11 @@ def up(broker: str) -> Fleet:
     ready = machine.CACHE / LAB / "ready"
     if ready.exists() and all(state == "running" for _, state in machine.states(LAB)):
         fleet = Fleet(machine.hosts(LAB), REPOSITORY)
+        _take_sample()
     else:
         down()
         fleet = Fleet(machine.up(LAB, "two", "debian:12"), REPOSITORY)
-        shutil.copytree(ROOT / "examples" / "shop", REPOSITORY, ignore=shutil.ignore_patterns("__pycache__"))
-        git(REPOSITORY, "init", "-q")
-        git(REPOSITORY, "add", "-A")
-        git(REPOSITORY, "commit", "-q", "-m", "first")
+        _take_sample()
         inventory = ROOT / "inventory" / LAB
         variables = inventory / "group_vars" / "all" / "repository.yml"
         variables.write_text(yaml.safe_dump({"shop_repository": str(REPOSITORY)}), encoding="utf-8")
@@ -58,6 +56,15 @@ def down() -> None:
     """Remove the lab."""
     machine.down(LAB)
     shutil.rmtree(REPOSITORY, ignore_errors=True)
+
+
+def _take_sample() -> None:
+    """The sample project as it is now, for the next deploy."""
+    sample = ROOT / "examples" / "shop"
+    shutil.copytree(sample, REPOSITORY, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    git(REPOSITORY, "init", "-q")
+    git(REPOSITORY, "add", "-A")
+    git(REPOSITORY, "commit", "-q", "--allow-empty", "-m", "the sample project")
 
 
 def _use(site: dict[str, Any], broker: str) -> None:

@@ -31,9 +31,9 @@ DRAIN = 240
 SEND = """\
 INSERT INTO outbox_message (created_at, task, arguments)
 SELECT now(), 'orders.tasks.stamp',
-       json_build_array('{series}' || n, CASE WHEN n % 50 = 0 THEN 4 ELSE round((0.1 + random() / 2)::numeric, 2) END)
+       json_build_array('{series}' || n, CASE WHEN n % 100 = 0 THEN 4 ELSE round((random() / 3)::numeric, 2) END)
 FROM generate_series({first}, {last}) AS n"""
-"""Tasks of 0.1 to 0.6 s, and now and then one of 4 s."""
+"""Tasks of up to 0.3 s, and now and then one of 4 s."""
 
 PROCESS = """\
 for unit in $(systemctl list-units --plain --no-legend 'shop-worker-default@*' | cut -d' ' -f1); do

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.roles.conftest import render
 from tests.unit.roles.test_templates import FULL_SITE, SITE
@@ -80,6 +81,40 @@ def test_tls_from_files_with_a_redirect() -> None:
     assert "proxy_pass http://my_shop;" in secure
     assert "add_header Strict-Transport-Security $my_shop_strict_transport_security always;" in secure
     assert '"" "max-age=3600";' in site()
+
+
+def default(*sites: dict[str, Any], **variables: Any) -> str:
+    """The file of the default servers, comments left out."""
+    listed = yaml.safe_load(render("nginx", "sites.yml.j2", nginx_sites=list(sites), **variables)) or []
+    files = {file["path"]: file["content"] for file in listed}
+    return "".join(line + "\n" for line in files.get("hostwright-_default.conf", "").splitlines() if line[:1] != "#")
+
+
+def test_a_default_server_where_each_site_has_names() -> None:
+    named = {**SITE, "server_names": ["shop.example.com"]}
+    assert default(named, {**named, "name": "other"}) == (
+        "server {\n    listen 80 default_server;\n    listen [::]:80 default_server;\n"
+        "    server_name _;\n    server_tokens off;\n    return 404;\n}\n"
+    )
+    assert default(named, SITE) == ""
+    assert default(SITE) == ""
+    assert default() == ""
+    assert default(named, nginx_default_server=False) == ""
+    assert "listen 8080 default_server;" in default({**named, "port": 8080}, SITE)
+
+
+def test_a_default_server_for_tls_shows_a_certificate_that_is_there() -> None:
+    plain, secure = blocks(default(FULL_SITE, nginx_ipv6=False))
+    assert "listen 80 default_server;" in plain
+    assert secure == (
+        "server {\n    listen 443 ssl default_server;\n    server_name _;\n    server_tokens off;\n"
+        "    ssl_certificate /etc/ssl/certs/x.pem;\n    ssl_certificate_key /etc/ssl/private/x.key;\n"
+        "    ssl_protocols TLSv1.2 TLSv1.3;\n    return 404;\n}"
+    )
+    own = {**FULL_SITE, "server_names": [], "tls": "self_signed", "tls_port": 8443}
+    assert [re.findall(r"listen (\d+)", block) for block in blocks(default(FULL_SITE, own, nginx_ipv6=False))] == [
+        ["443"]
+    ]
 
 
 def test_tls_of_our_own_on_another_port_without_a_redirect() -> None:

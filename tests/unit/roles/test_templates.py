@@ -78,6 +78,8 @@ RENDERED: dict[tuple[str, str], dict[str, Any]] = {
     ("journald", "journald.conf.j2"): {},
     ("logrotate", "logrotate.j2"): {"logrotate_paths": ["/var/log/hostwright/*/*.log"]},
     ("nginx", "site.conf.j2"): {"item": FULL_SITE},
+    ("nginx", "default.conf.j2"): {"nginx_sites": [FULL_SITE]},
+    ("nginx", "certificate.j2"): {"item": FULL_SITE},
     ("nginx", "sites.yml.j2"): {"nginx_sites": [FULL_SITE, {**SITE, "name": "other"}]},
     ("partition", "partitions.service.j2"): PARTITION,
     ("partition", "partitions.timer.j2"): PARTITION,
@@ -107,7 +109,7 @@ def test_a_template_has_all_that_it_names(role: str, template: str) -> None:
     assert text.endswith("\n")
     assert "{{" not in text
     assert "{%" not in text
-    if template not in ("sandbox.j2", "hostwright-engine.j2") and not template.endswith(".yml.j2"):
+    if template not in ("sandbox.j2", "certificate.j2", "hostwright-engine.j2") and not template.endswith(".yml.j2"):
         assert text.startswith(("# Ansible managed\n", "// Ansible managed\n"))
 
 
@@ -132,7 +134,7 @@ def test_a_list_of_files_holds_what_their_templates_say(
     listed = {file["path"]: file["content"] for file in yaml.safe_load(shown(role, template))}
     for path, (of_role, of_template) in files.items():
         assert listed.pop(path).rstrip("\n") == shown(of_role, of_template).rstrip("\n")
-    assert list(listed) == (["hostwright-other.conf"] if role == "nginx" else [])
+    assert list(listed) == (["hostwright-other.conf", "hostwright-_default.conf"] if role == "nginx" else [])
 
 
 @pytest.mark.parametrize("role", ["celery", "nginx"])

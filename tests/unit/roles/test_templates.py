@@ -192,6 +192,18 @@ def test_arguments_of_a_unit_stay_one_each() -> None:
         ) in shown("celery", template)
 
 
+@pytest.mark.parametrize(
+    ("role", "template", "name"),
+    [
+        ("gunicorn", "web.service.j2", "shop-web@%i"),
+        ("celery", "process.service.j2", "shop-relay"),
+        ("celery", "timer.service.j2", "shop-timer-sweep"),
+    ],
+)
+def test_the_journal_has_the_name_of_each_process(role: str, template: str, name: str) -> None:
+    assert f"\nSyslogIdentifier={name}\n" in shown(role, template)
+
+
 def test_a_process_stops_as_it_was_told_to() -> None:
     text = shown("celery", "process.service.j2")
     assert "Type=simple\n" in text

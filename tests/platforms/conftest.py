@@ -1,5 +1,12 @@
 """Ansible's plugins, as the roles' own tests load them."""
 
-from tests.unit.roles.conftest import _plugins
+from __future__ import annotations
 
-__all__ = ["_plugins"]
+import pytest
+
+from tests.unit.roles.conftest import load_plugins
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plugins() -> None:
+    load_plugins()

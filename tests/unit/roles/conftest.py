@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,15 @@ def tasks(role: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+@functools.cache
+def load_plugins() -> None:
+    """Ansible's plugins; it takes the call once for a process."""
+    init_plugin_loader()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _plugins() -> None:
-    init_plugin_loader()
+    load_plugins()
 
 
 def evaluate(expression: str, variables: dict[str, Any]) -> Any:

@@ -299,7 +299,7 @@ class Health(Model):
     status: list[Annotated[int, Field(ge=100, le=599)]] = [200]
     """Those that count as healthy."""
     deadline: Seconds = 30
-    """For all tries."""
+    """For the start and all tries."""
     timeout: Seconds = 5
     """For one request."""
 

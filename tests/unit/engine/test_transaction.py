@@ -271,3 +271,29 @@ def test_old_workers_are_asked_to_stop_before_the_clean_up_and_looked_at_after_i
     assert done == ["asked", "cleaned up", "asked"]
     assert (answer["stopping"], environment.exists()) == (stopping, not ended)
     assert host.on_disk()["transaction"] is None
+
+
+@pytest.mark.parametrize(("took", "left"), [(0.0, 30.0), (10.0, 20.0), (29.5, 5.0)])
+def test_the_start_of_the_standby_counts_for_its_deadline(
+    host: Host, monkeypatch: pytest.MonkeyPatch, took: float, left: float
+) -> None:
+    host.transaction.agreed.update(web={"health": {"deadline": 30.0, "timeout": 5.0}})
+    host.state.transaction(kind="deploy", release="r1", phase="built", slot="b")
+    monkeypatch.setattr(host.transaction, "_unit_env", lambda release, extra: {"release": release, **extra})
+    now = 100.0
+    monkeypatch.setattr(transaction.time, "monotonic", lambda: now)
+    told: list[Any] = []
+
+    def start(paths: Any, slot: str, values: Any, timeout: float) -> None:
+        nonlocal now
+        told.append((slot, values, timeout))
+        now += took
+
+    monkeypatch.setattr(transaction.slots, "start", start)
+    monkeypatch.setattr(
+        transaction.slots,
+        "await_health",
+        lambda _, slot, health, release: told.append((slot, health["deadline"], release)),
+    )
+    host.transaction.obey({"do": "standby"})
+    assert told == [("b", {"release": "r1", "HOSTWRIGHT_SLOT": "b"}, 30.0), ("b", left, "r1")]

@@ -89,6 +89,14 @@ def test_a_start_that_fails_carries_the_journal(systemctl: Any) -> None:
     assert caught.value.tail == ["Job for a.service failed", "said by a.service"]
 
 
+def test_a_start_that_hangs(systemctl: Any) -> None:
+    systemctl((0, ""), (124, "systemctl start a.service did not end within 7 s\n"))
+    with pytest.raises(Failed) as caught:
+        units.start(["a.service"], "standby", 7)
+    assert caught.value.message == "a.service did not start within 7 s"
+    assert caught.value.tail == ["said by a.service"]
+
+
 def test_stop_waits_for_all(systemctl: Any) -> None:
     asked = systemctl((0, ""), (3, "deactivating\ninactive\n"), (3, "failed\ninactive\n"))
     assert units.stop(["a.service", "b.service"], 5) == []

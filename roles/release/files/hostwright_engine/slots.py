@@ -28,12 +28,12 @@ def names(site, slot):
     return unit + ".service", unit + ".socket"
 
 
-def start(paths, slot, values):
-    """Start `slot` on the release that `values` (its environment) names, afresh."""
+def start(paths, slot, values, timeout):
+    """Start `slot` on the release that `values` (its environment) names, afresh, in at most `timeout` seconds."""
     service, listener = names(paths.site, slot)
     units.stop([service, listener], 30)
     units.write_instance(paths, "{}-web@{}".format(paths.site, slot), values)
-    units.start([listener, service], "standby", 60)
+    units.start([listener, service], "standby", timeout)
 
 
 def ask_to_stop(site, slot):

@@ -417,8 +417,11 @@ class Transaction:
 
     def _standby(self):
         slot = self.record["slot"]
-        slots.start(self.paths, slot, self._unit_env(self.release, {"HOSTWRIGHT_SLOT": slot}))
-        slots.await_health(self.paths, slot, self.agreed["web"]["health"], self.release)
+        health = self.agreed["web"]["health"]
+        started = time.monotonic()
+        slots.start(self.paths, slot, self._unit_env(self.release, {"HOSTWRIGHT_SLOT": slot}), health["deadline"])
+        left = max(health["deadline"] - (time.monotonic() - started), health["timeout"])
+        slots.await_health(self.paths, slot, dict(health, deadline=left), self.release)
 
     def _unit_env(self, release, extra):
         env = self._env(release)

@@ -51,6 +51,8 @@ def start(units, step, timeout):
     """Start `units` together and wait until systemd holds them for started; a start limit never refuses."""
     systemctl("reset-failed", *units)
     status, output = systemctl("start", *units, timeout=timeout)
+    if status == 124:
+        raise Failed("{} did not start within {} s".format(" ".join(units), timeout), step=step, tail=messages(units))
     if status:
         raise Failed("{} did not start".format(" ".join(units)), step=step, tail=output.splitlines() + messages(units))
 

@@ -149,7 +149,9 @@ def test_sql_of_partitions_is_old_enough(release: str) -> None:
     version = float(server)
     library = render_sql.library(version, render_sql.stamp(version))
     # What the declarative strategy executes is text to a server that has no partitioned tables.
-    assert beyond_sql(re.sub(r"'[^']*\bPARTITION\b[^']*'", "''", library), server) == []
+    quoted = re.compile(r"'(?:[^']|'')*'")
+    statements = quoted.sub(lambda text: "''" if "PARTITION" in text[0] else text[0], re.sub(r"--.*", "", library))
+    assert beyond_sql(statements, server) == []
 
 
 def test_rules_are_old_enough() -> None:

@@ -41,6 +41,10 @@ class Child:
     """An estimate."""
     size: int = 0
     """Bytes, with indexes."""
+    parts: tuple[str, ...] | None = None
+    """The tables that it is divided into; None: it is not divided."""
+    is_leaving: bool = False
+    """A concurrent detach of it has begun, and has not ended."""
     moves: bool = True
     """It has the triggers that move a row whose key leaves its bounds (always true for declarative)."""
 
@@ -78,6 +82,8 @@ class Table:
     oldest: Bound | None = None
     """The smallest value of the key, where it is needed and found by an index."""
     newest: Bound | None = None
+    overflowing: Bound | None = None
+    """The smallest value of the key in the DEFAULT partition of a range."""
     stamp: str = ""
     """Of the functions in schema hostwright; empty: there are none."""
     recorded: Mapping[str, Any] = field(default_factory=dict)
@@ -136,6 +142,12 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
                 oldest, newest = rows(
                     "catalog_range", schema=spec.schema_name, table=spec.table_name, times=type_ in TIMES
                 )[0]
+            overflow = next((row[1] for row in tables if row[2] == "DEFAULT"), None)
+            overflowing = None
+            if overflow and type_ in (*INTEGERS, *TIMES):
+                (overflowing, _), *_ = rows(
+                    "catalog_range", schema=spec.schema_name, table=overflow, times=type_ in TIMES
+                )
         finally:
             cursor.execute("RESET search_path; RESET timezone; RESET datestyle")
     keyed = [row for row in constraints if row[0] in "pu"]
@@ -163,6 +175,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         indexed,
         _value(oldest, type_),
         _value(newest, type_),
+        _value(overflowing, type_),
         stamp or "",
         recorded or {},
         trigger or "",
@@ -189,6 +202,8 @@ def _child(
     columns: list[str],
     rows: int,
     size: int,
+    parts: list[str] | None,
+    is_leaving: bool,
     moves: bool,
 ) -> Child:
     ranged = bound.startswith(("CHECK", "FOR VALUES FROM"))
@@ -200,6 +215,8 @@ def _child(
         "" if ranged else bound,
         max(rows, 0),
         size,
+        None if parts is None else tuple(parts),
+        is_leaving,
         moves,
     )
 

@@ -156,7 +156,7 @@ class Router:
         self._integer = column[1] in INTEGERS
         self._zoned = column[1] == "timestamp with time zone"
         self._whole = spec.table_name
-        ranged = [child for child in table.children if not child.bound]
+        ranged = [c for c in table.children if not (c.bound or c.is_leaving)]
         edges: list[tuple[Any, Any, str]] = [(c.lower, c.upper, c.name) for c in ranged if c.lower is not None]
         lower, upper = table.hot
         if table.trigger == "AFTER" and lower is not None:

@@ -14,6 +14,8 @@ from hostwright.partition.catalog import Child, Table
 from hostwright.partition.periods import Bound, Period, Periods, Position
 from hostwright.partition.spec import PartitionSpec
 
+CONCURRENTLY_FROM = 14
+"""The first PostgreSQL that detaches a partition without keeping anybody from the others."""
 MOST_CHILDREN = 2000
 """A plan that would make more of them is taken for a mistake."""
 
@@ -66,7 +68,20 @@ def recorded(spec: PartitionSpec, chosen: str) -> dict[str, Any]:
         "keep": spec.keep,
         "retention": spec.retention,
         "archive_schema": spec.archive_schema,
+        "subpartition": spec.subpartition
+        and {
+            "key": spec.subpartition.key,
+            "method": spec.subpartition.method,
+            "bounds": _bounds(spec.subpartition.method, spec.subpartition.values, spec.subpartition.modulus),
+        },
     }
+
+
+def _bounds(method: str, values: Mapping[str, list[str | int]], modulus: int) -> dict[str, str]:
+    """What stands behind FOR VALUES, by the suffix of the child's name."""
+    if method == "hash":
+        return {f"_h{n}": f"WITH (modulus {modulus}, remainder {n})" for n in range(modulus)}
+    return {f"_{suffix}": f"IN ({', '.join(map(render.literal, those))})" for suffix, those in values.items()}
 
 
 def install(table: Table) -> Iterator[Step]:
@@ -109,8 +124,50 @@ def _declarative(
         newest = current if table.newest is None else max(current, calendar.position(table.newest))
         upper = calendar.bound(calendar.step(newest, 1))
         attached = [Child(periods.child_name(spec.table_name, "_pmin"), None, upper)]
-        return _attached(spec, table, names, upper) + _made(spec, calendar, attached, names, current)
-    return _made(spec, calendar, list(table.children), names, current)
+        return [
+            *_attached(spec, table, names, upper),
+            *_made(spec, calendar, attached, names, current),
+            *_overflow(spec, table, names),
+        ]
+    first = current
+    if table.overflowing is not None:
+        first = min(current, calendar.position(table.overflowing))
+    return [
+        *_made(spec, calendar, list(table.children), names, current, first),
+        *_parts(spec, table, names),
+        *_overflow(spec, table, names),
+    ]
+
+
+def _parts(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
+    """What divided children lack of the tables that they are made of."""
+    for child in table.children:
+        lost = lacking(spec, child)
+        if lost:
+            yield Step(f"make {', '.join(lost)}", "make_parts", {**names, "child": child.name})
+
+
+def lacking(spec: PartitionSpec, child: Child) -> list[str]:
+    """The tables that a divided child should be made of, and is not."""
+    if child.parts is None or not spec.subpartition:
+        return []
+    bounds = _bounds(spec.subpartition.method, spec.subpartition.values, spec.subpartition.modulus)
+    wanted = [periods.child_name(child.name, suffix) for suffix in bounds]
+    return [name for name in wanted if name not in child.parts]
+
+
+def _overflow(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
+    """The DEFAULT partition that lacks, or is not wanted any more. One of another name is left alone."""
+    name = periods.child_name(spec.table_name, "_default")
+    there = [child.name for child in table.children if child.bound == "DEFAULT"]
+    if spec.overflow == "default" and not there:
+        yield _partition(names, name, "DEFAULT", "false")
+    elif spec.overflow == "error" and there == [name]:
+        yield Step(f"remove {name}, if it is empty", "drop_overflow", {**names, "child": name})
+
+
+def _partition(names: Mapping[str, Any], child: str, bound: str, inside: str) -> Step:
+    return Step(f"make {child}", "make_fixed", {**names, "child": child, "bound": bound, "inside": inside})
 
 
 def _attached(spec: PartitionSpec, table: Table, names: Mapping[str, Any], upper: Bound) -> list[Step]:
@@ -133,7 +190,9 @@ def _attached(spec: PartitionSpec, table: Table, names: Mapping[str, Any], upper
 def turned(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> dict[str, Any]:
     """What a template that replaces `table` by a partitioned one, or the other way round, is told."""
     # The new primary key has to hold the partition key; the old columns come first, so that lookups stay as they are.
-    primary = [*table.primary_key, *([] if spec.key in table.primary_key else [spec.key])] if table.primary_key else []
+    keys = [spec.key, *([spec.subpartition.key] if spec.subpartition else [])]
+    lost = [key for key in keys if key not in table.primary_key]
+    primary = [*table.primary_key, *lost] if table.primary_key else []
     return {
         **names,
         "method": spec.method,
@@ -150,40 +209,54 @@ def _copied(
 ) -> list[Step]:
     """All rows are written once more, in one transaction, with the table locked."""
     made = [*_needed(spec, calendar, [], _first(spec, calendar, table, current), current)]
-    children = [
-        f"FROM ({'MINVALUE' if period.lower is None else render.literal(period.lower)})"
+    children = {
+        period.name: f"FOR VALUES FROM ({'MINVALUE' if period.lower is None else render.literal(period.lower)})"
         f" TO ({render.literal(period.upper)})"
         for period in made
-    ]
-    values = {**turned(spec, table, names), "children": [*zip([p.name for p in made], children, strict=True)]}
-    return [Step(f"copy all rows into {len(made)} children, with the table locked", "adopt_copy", values)]
+    }
+    return [_copy(spec, table, names, children)]
+
+
+def _copy(spec: PartitionSpec, table: Table, names: Mapping[str, Any], children: dict[str, str]) -> Step:
+    """`children`: bounds by name."""
+    title = f"copy all rows into {len(children)} children, with the table locked"
+    overflow = [(step.values["child"], step.values["bound"]) for step in _overflow(spec, table, names)]
+    values = {
+        **turned(spec, table, names),
+        "children": [*children.items(), *overflow],
+        "old": periods.child_name(spec.table_name, " before"),
+        "subpartition": spec.subpartition and spec.subpartition.model_dump(),
+    }
+    return Step(title, "adopt_copy", values)
 
 
 def _fixed(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> list[Step]:
     """Lists and hashes: children that are made once."""
-    wanted = {
-        periods.child_name(spec.table_name, f"_{suffix}"): f"IN ({', '.join(map(render.literal, values))})"
-        for suffix, values in spec.values.items()
-    }
-    if spec.method == "hash":
-        wanted = {
-            periods.child_name(spec.table_name, f"_h{n}"): f"WITH (modulus {spec.modulus}, remainder {n})"
-            for n in range(spec.modulus)
-        }
+    bounds = _bounds(spec.method, spec.values, spec.modulus)
+    wanted = {periods.child_name(spec.table_name, suffix): bound for suffix, bound in bounds.items()}
     if table.kind == "plain":
         if spec.adopt != "copy":
             raise BadInput(
                 f"partitions: {spec.table}: a {spec.method} can only be made by adopt: copy",
                 "All rows are written once more, in one transaction, with the table locked.",
             )
-        values = {**turned(spec, table, names), "children": [*wanted.items()]}
-        return [Step(f"copy all rows into {len(wanted)} children, with the table locked", "adopt_copy", values)]
+        return [_copy(spec, table, names, {name: f"FOR VALUES {bound}" for name, bound in wanted.items()})]
     there = {child.name for child in table.children}
     return [
-        Step(f"make {name}", "make_fixed", {**names, "child": name, "bound": bound})
-        for name, bound in wanted.items()
-        if name not in there
-    ] + [*_rights(table, names)]
+        *(
+            _partition(
+                names,
+                name,
+                f"FOR VALUES {bound}",
+                f"{render.identifier(spec.key)} {bound}" if spec.method == "list" else "false",
+            )
+            for name, bound in wanted.items()
+            if name not in there
+        ),
+        *_parts(spec, table, names),
+        *_overflow(spec, table, names),
+        *_rights(table, names),
+    ]
 
 
 # --- Inheritance: landing and trigger, and the way of a drained table to declarative
@@ -348,20 +421,43 @@ def _rights(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
 def _retention(
     spec: PartitionSpec, calendar: Periods, table: Table, names: Mapping[str, Any], current: Position
 ) -> Iterator[Step]:
+    leaving = table.recorded.get("leaving")
+    if leaving:
+        yield Step(f"finish with {leaving['child']}", "finish", names, destructive=leaving["dropped"])
     if spec.keep is None:
         return
     cutoff = calendar.bound(calendar.step(current, -spec.keep))
     for child in table.children:
-        if child.bound or child.upper is None or child.upper > cutoff:
+        if child.bound or child.upper is None or child.upper > cutoff or (leaving and leaving["child"] == child.name):
             continue
-        yield Step(
+        yield from taken_out(
+            spec,
+            table,
+            child,
             f"{spec.retention} {child.name} (before {render.bound(cutoff)})",
-            "retire",
-            {
-                **names,
-                "child": child.name,
-                "dropped": spec.retention == "drop",
-                "moved_to": spec.archive_schema if spec.retention == "archive" else None,
-            },
-            destructive=spec.retention == "drop",
+            dropped=spec.retention == "drop",
+            moved_to=spec.archive_schema if spec.retention == "archive" else None,
         )
+
+
+def taken_out(
+    spec: PartitionSpec, table: Table, child: Child, title: str, dropped: bool = False, moved_to: str | None = None
+) -> Iterator[Step]:
+    """The steps that make `child` a table of its own, then drop it or move it to another schema.
+
+    Where the server can, it is detached concurrently: nobody is kept from the other children, however long others read.
+    """
+    names = {"schema": spec.schema_name, "table": spec.table_name, "child": child.name}
+    fate = {**names, "dropped": dropped, "moved_to": moved_to}
+    alone = (
+        table.kind == "partitioned"
+        and table.version >= CONCURRENTLY_FROM
+        and not child.is_leaving
+        and all(other.bound != "DEFAULT" for other in table.children)
+    )
+    if not alone:
+        yield Step(title, "retire", fate, destructive=dropped)
+        return
+    yield Step(f"write down that {child.name} goes", "leave", fate)
+    yield Step(f"detach {child.name} beside readers and writers", "detach", names, "alone")
+    yield Step(title, "finish", names, destructive=dropped)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,14 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(value: str | int | dt.datetime | None) -> str:
-    """`value` as an SQL literal; a moment with its offset, so that no session's time zone changes it."""
+def literal(value: str | int | dt.datetime | Mapping[str, Any] | None) -> str:
+    """`value` as an SQL literal: a moment with its offset, which no session's time zone changes; a mapping as JSON."""
     if value is None:
         return "NULL"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, Mapping):
+        value = json.dumps(value)
     text = value if isinstance(value, str) else bound(value)
     if "\0" in text:
         raise BadInput(f"{text!r} holds a NUL character, which no text can")

@@ -65,6 +65,37 @@ class SplitSpec(TableSpec):
         return self
 
 
+class Subpartition(BaseModel):
+    """How each child is divided once more. The column is in the primary key then."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    key: Annotated[str, StringConstraints(min_length=1)]
+    """A column that is never NULL."""
+    method: Literal["list", "hash"] = "hash"
+    """How rows of one child are told apart."""
+    values: dict[str, list[str | int]] = {}
+    """Of a `list`: suffix of the name -> values. A row with another value is refused."""
+    modulus: Annotated[int, Field(ge=2, le=128)] = 4
+    """Of a `hash`: the number of tables that a child is made of."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Subpartition:
+        _check_values(self.method, self.values)
+        return self
+
+
+def _check_values(method: str, values: dict[str, list[str | int]]) -> None:
+    if method == "list" and not values:
+        raise ValueError("method: list needs values")
+    if values and method != "list":
+        raise ValueError("values are for method: list")
+    seen = [value for those in values.values() for value in those]
+    twice = sorted({str(value) for value in seen if seen.count(value) > 1})
+    if twice:
+        raise ValueError(f"values: in two children at once: {', '.join(twice)}")
+
+
 class PartitionSpec(TableSpec):
     """One partitioned table."""
 
@@ -81,6 +112,11 @@ class PartitionSpec(TableSpec):
     """The children of a `list`: suffix of the name -> values."""
     modulus: Annotated[int, Field(ge=2, le=1024)] = 8
     """The number of children of a `hash`."""
+    subpartition: Subpartition | None = None
+    """Each child that is made from now on is divided by list or hash; null: it is not. For `declarative`."""
+    overflow: Literal["error", "default"] = "error"
+    """What becomes of a row that no child is for. `error`: it is refused; `default`: it goes to a DEFAULT partition,
+    beside which no child can be detached concurrently. Under `landing` and `trigger` it always stays in the parent."""
     strategy: Strategy | Literal["auto"] = "auto"
     """`declarative`: PostgreSQL's own partitions; `landing`: new rows stay in the parent until their period is over;
     `trigger`: a BEFORE trigger sends each row to its child; `auto` picks by the server's version."""
@@ -100,16 +136,18 @@ class PartitionSpec(TableSpec):
 
     @model_validator(mode="after")
     def _consistent(self) -> PartitionSpec:
-        if self.method == "list" and not self.values:
-            raise ValueError("method: list needs values")
-        if self.values and self.method != "list":
-            raise ValueError("values are for method: list")
-        seen = [value for values in self.values.values() for value in values]
-        twice = sorted({str(value) for value in seen if seen.count(value) > 1})
-        if twice:
-            raise ValueError(f"values: in two children at once: {', '.join(twice)}")
+        _check_values(self.method, self.values)
         if self.method != "range" and self.strategy not in ("auto", "declarative"):
             raise ValueError(f"method: {self.method} needs strategy: declarative")
+        if self.method == "hash" and self.overflow == "default":
+            raise ValueError("overflow: default is for ranges and lists; every row has its place in a hash")
+        if self.subpartition:
+            if self.strategy not in ("auto", "declarative"):
+                raise ValueError("subpartition needs strategy: declarative")
+            if self.adopt == "drain":
+                raise ValueError("subpartition goes with adopt: attach (what is there stays in one piece) or copy")
+            if self.subpartition.key == self.key:
+                raise ValueError("subpartition.key has to be another column than key")
         if self.interval == "hour" and self.timezone != "UTC":
             raise ValueError("interval: hour needs timezone: UTC (an hour can happen twice elsewhere)")
         return self

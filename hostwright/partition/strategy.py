@@ -44,6 +44,8 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
             "A view, a foreign table or one that inherits already can't be divided.",
         )
     _check_key(where, spec, table)
+    if spec.subpartition:
+        _check_subpartition(where, spec, strategy, table)
     if table.kind == "partitioned":
         _check_partitioned(where, spec, strategy, table)
         return strategy
@@ -85,6 +87,27 @@ def _check_key(where: str, spec: PartitionSpec, table: Table) -> None:
         raise BadInput(f"{where}: {spec.key} is a date, which has no hours", "Use interval: day or a longer one.")
 
 
+def _check_subpartition(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
+    assert spec.subpartition is not None
+    if strategy != "declarative":
+        raise BadInput(f"{where}: subpartition needs strategy: declarative", f"PostgreSQL {DECLARATIVE_FROM} has it.")
+    column = table.column(spec.subpartition.key)
+    if column is None:
+        raise BadInput(
+            f"{where}: it has no column {spec.subpartition.key}", f"Columns: {', '.join(c[0] for c in table.columns)}"
+        )
+    if not column[2]:
+        raise BadInput(
+            f"{where}: {spec.subpartition.key} may be NULL",
+            "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration.",
+        )
+    if table.kind == "partitioned" and table.primary_key and spec.subpartition.key not in table.primary_key:
+        raise BadInput(
+            f"{where}: its primary key does not hold {spec.subpartition.key}",
+            "Make it a plain table again with `fab partition.undo`, then apply.",
+        )
+
+
 def _check_partitioned(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
     method, columns = table.partition_key
     if (METHODS.get(method), columns) != (spec.method, (spec.key,)):
@@ -100,7 +123,8 @@ def _check_partitioned(where: str, spec: PartitionSpec, strategy: Strategy, tabl
 
 
 def _check_unique(where: str, spec: PartitionSpec, table: Table) -> None:
-    stuck = [name for name, columns in table.unique if spec.key not in columns]
+    keys = {spec.key, *([spec.subpartition.key] if spec.subpartition else [])}
+    stuck = [name for name, columns in table.unique if not keys <= {*columns}]
     if stuck:
         raise BadInput(
             f"{where}: unique without the partition key: {', '.join(stuck)}",

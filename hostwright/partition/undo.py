@@ -18,17 +18,17 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
         return []
     if table.kind not in ("plain", "partitioned", "inherited") or not table.recorded:
         raise BadInput(f"{where}: it was not divided by Hostwright", "Its way back is not known here.")
-    if any(child.bound for child in table.children):
+    if spec.method != "range":
         raise BadInput(f"{where}: a list or hash has no way back", "Copy its rows to a new table.")
     names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key, "version": table.version}
     steps = [*install(table)]
-    children = [child.name for child in table.children]
+    children = [name for child in table.children for name in ([child.name] if child.parts is None else child.parts)]
     if table.kind == "partitioned":
         values = {
             **turned(spec, table, names),
             "primary": table.primary_key,
             "old": periods.child_name(spec.table_name, "_old"),
-            "children": [{"name": c.name, "lower": c.lower, "upper": c.upper} for c in table.children],
+            "children": table.children,
         }
         steps.append(
             Step(f"make {spec.table_name} a plain table whose children are tables of their own", "undo_turn", values)
@@ -49,10 +49,11 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
 
 
 def _narrow(spec: PartitionSpec, table: Table) -> list[str]:
-    """The primary key without the partition key, where that was added to a numbered one."""
-    rest = [name for name in table.primary_key if name != spec.key]
+    """The primary key without the keys of partitions, where those were added to a numbered one."""
+    keys = (spec.key, spec.subpartition.key if spec.subpartition else "")
+    rest = [name for name in table.primary_key if name not in keys]
     numbered = {name for name, _ in table.serial} | set(table.identity)
-    return rest if len(rest) == 1 and rest[0] in numbered and len(table.primary_key) == 2 else []
+    return rest if len(rest) == 1 and rest[0] in numbered and len(table.primary_key) > 1 else []
 
 
 def _index(spec: PartitionSpec, table: Table) -> str:

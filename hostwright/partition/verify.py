@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from hostwright.partition import render
+from hostwright.partition import plan, render
 from hostwright.partition.catalog import Table
 from hostwright.partition.periods import Periods
 from hostwright.partition.spec import PartitionSpec
@@ -34,6 +34,11 @@ def _children(spec: PartitionSpec, table: Table, now: dt.datetime) -> Iterator[s
         if max(uppers) <= calendar.bound(calendar.step(calendar.position(now), 1)):
             yield f"the last child ends at {render.bound(max(uppers))}, with this period: run maintenance"
     for child in table.children:
+        lost = plan.lacking(spec, child)
+        if lost:
+            yield f"{child.name} lacks {', '.join(lost)}, whose rows are refused: apply"
+        if child.is_leaving or child.name == (table.recorded.get("leaving") or {}).get("child"):
+            yield f"{child.name} is being detached: apply, or run maintenance, where that was cut off"
         if not child.moves:
             yield f"{child.name} has lost the triggers that move rows: apply"
 
@@ -46,6 +51,11 @@ def _rows(connection: Any, spec: PartitionSpec, table: Table) -> Iterator[str]:
             (left,) = cursor.fetchone()
             if left:
                 yield f"{left} rows wait in the parent for a child or for maintenance"
+        for overflow in (child.name for child in table.children if child.bound == "DEFAULT"):
+            cursor.execute(render.query("verify_overflow", **names, child=overflow))
+            left, first, last = cursor.fetchone()
+            if left:
+                yield f"{left} rows are in {overflow}, from {first} to {last}: no child is for them"
         cursor.execute(render.query("verify_unproven", **names))
         for child, constraint in cursor.fetchall():
             yield f"{child}: the constraint {constraint} was never proved: ALTER TABLE ... VALIDATE CONSTRAINT"

@@ -313,6 +313,7 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
                     "to": child.bound or ("" if child.upper is None else render.bound(child.upper)),
                     "rows": child.rows,
                     "bytes": child.size,
+                    "parts": child.parts or (),
                 }
                 for child in found.children
             ]
@@ -326,7 +327,7 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
                 ("child", "from", "to", "rows (estimate)", "size", ""),
                 [
                     (
-                        child.name,
+                        f"{child.name} ({len(child.parts)} parts)" if child.parts else child.name,
                         str(line["from"]),
                         str(line["to"]),
                         f"{child.rows:,}",

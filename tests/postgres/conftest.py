@@ -60,10 +60,10 @@ class Database:
         return plan.plan(spec, catalog.read(self.connection, spec), now)
 
     def apply(self, spec: PartitionSpec, now: dt.datetime = NOW) -> list[str]:
-        """Plan and apply; returns the titles of the steps that were done."""
-        done: list[str] = []
-        apply.apply(self.connection, self.plan(spec, now), lambda step, seconds: done.append(step.title))
-        return [title for title in done if title not in RECORDING]
+        """Plan and apply; returns the titles of the steps that were done, without those that lead up to others."""
+        done: list[plan.Step] = []
+        apply.apply(self.connection, self.plan(spec, now), lambda step, seconds: done.append(step))
+        return [step.title for step in done if step.template not in ("library", "record", "leave", "detach")]
 
     def maintain(self, now: dt.datetime = NOW) -> list[str]:
         """All steps of maintenance that are due in the database."""

@@ -42,7 +42,7 @@ def test_a_host_that_slept_catches_up_by_itself(events: Database, wanted: Any) -
 def test_what_an_older_hostwright_has_left_is_renewed(events: Database, wanted: Any) -> None:
     events.apply(wanted)
     events.run(
-        "ALTER TABLE hostwright.partitioned DROP archive_schema;"
+        "ALTER TABLE hostwright.partitioned DROP archive_schema, DROP subpartition, DROP leaving;"
         "CREATE OR REPLACE FUNCTION hostwright.stamp() RETURNS text LANGUAGE sql AS $$ SELECT 'older'::text $$"
     )
     assert [step.title for step in events.plan(wanted)] == [
@@ -199,7 +199,7 @@ def test_the_database_and_the_plan_agree_on_every_period(
     expected = calendar.period(calendar.step(calendar.position(moment), count))
     assert events.run(
         "SELECT name, lower, upper FROM hostwright.period(ROW('public', %s, 'k', %s, NULL, %s, '', 1, 1, '', '', true,"
-        " NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, %s, %s, %s)",
+        " NULL, NULL, NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, %s, %s, %s)",
         name,
         interval,
         zone,
@@ -220,7 +220,7 @@ def test_the_database_and_the_plan_agree_on_ranges_of_integers(
     expected = calendar.period(calendar.step(calendar.position(value), count))
     assert events.run(
         "SELECT name, lower, upper FROM hostwright.period(ROW('public', 'events', 'k', 'integer', %s::bigint, '', '',"
-        " 1, 1, '', '', true, NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, 'bigint', %s, %s)",
+        " 1, 1, '', '', true, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::hostwright.partitioned, 'bigint', %s, %s)",
         width,
         str(value),
         count,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostwright.errors import BadInput
-from hostwright.partition import plan, render, undo
+from hostwright.partition import catalog, plan, render, undo
 from tests.unit.test_partition_plan import NOW, child, plain, spec
 
 names = st.text(st.characters(exclude_characters="\0.", exclude_categories=("Cs",)), min_size=1, max_size=63)
@@ -37,16 +37,27 @@ def every_step(name: str, key: str) -> list[plan.Step]:
         traits=dataclasses.replace(old.traits, owner="x"),
         **divided,
     )
+    parts = dataclasses.replace(old, parts=(name,))
+    divided |= {"children": (parts, child("x", "2025-02", "2025-03"), catalog.Child("events_default", bound="DEFAULT"))}
+    deeper = dataclasses.replace(
+        bare, kind="partitioned", partition_key=("r", (key,)), primary_key=("id", key), **divided
+    )
     tables = [
         (spec(table=name, key=key), numbered),
         (spec(table=name, key=key, adopt="copy"), bare),
+        (spec(table=name, key=key, adopt="copy", overflow="default", subpartition={"key": "id"}), bare),
+        (spec(table=name, key=key, keep=1, subpartition={"key": "id"}), deeper),
+        (
+            spec(table="events", key=key),
+            dataclasses.replace(deeper, recorded={"leaving": {"child": "x", "dropped": True}}),
+        ),
         (spec(table=name, key=key, adopt="drain"), bare),
         (spec(table=name, key=key, strategy="landing"), inherited),
         (spec(table=name, key=key, keep=1, retention="drop"), partitioned),
         (spec(table=name, key=key, method="list", values={name[:9]: [name, 1]}), listed),
     ]
     steps = [step for wanted, table in tables for step in plan.plan(wanted, table, NOW)]
-    return steps + undo.plan(spec(table=name, key=key), inherited) + undo.plan(spec(table=name, key=key), partitioned)
+    return steps + undo.plan(spec(table=name, key=key), inherited) + undo.plan(spec(table=name, key=key), deeper)
 
 
 @given(names, names)
@@ -86,7 +97,7 @@ def test_the_functions_in_the_database_parse_for_each_version(version: float) ->
 @settings(deadline=None, max_examples=20)
 def test_the_queries_parse_for_each_version(version: float, name: str) -> None:
     values: dict[str, Any] = {"version": version, "oid": 1, "schema": name, "table": name, "key": name, "times": True}
-    values |= {"lower": NOW, "upper": NOW, "alone": [name]}
+    values |= {"lower": NOW, "upper": NOW, "alone": [name], "child": name}
     for path in render.TEMPLATES.glob("*.j2"):
         if path.name.startswith(("catalog_", "verify_")):
             assert pglast.parse_sql(render.query(path.name.removesuffix(".sql.j2"), **values))

@@ -149,8 +149,7 @@ def test_sql_of_partitions_is_old_enough(release: str) -> None:
     version = float(server)
     library = render_sql.library(version, render_sql.stamp(version))
     # What the declarative strategy executes is text to a server that has no partitioned tables.
-    quoted = re.compile(r"'(?:[^']|'')*'")
-    statements = quoted.sub(lambda text: "''" if "PARTITION" in text[0] else text[0], re.sub(r"--.*", "", library))
+    statements = re.sub(r"'[^'\n]*\bPARTITION\b[^'\n]*'", "''", re.sub(r"--.*", "", library))
     assert beyond_sql(statements, server) == []
 
 

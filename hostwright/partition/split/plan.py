@@ -96,7 +96,8 @@ def _split(spec: SplitSpec, split: Split, table: Relation) -> Iterator[Step]:
         "constraints": [one.name for one in constraints]
         + [index.name for index in indexes if index.constraint is not None],
         "indexes": [_renamed(index) for index in indexes],
-        "dropped": [column.name for column in kept if column.name not in table.primary_key],
+        # What is generated goes before what it is generated from.
+        "dropped": [c.name for c in sorted(kept, key=lambda c: not c.generated) if c.name not in table.primary_key],
         "serial": {
             column.name: column.sequence for column in kept if column.sequence and column.name not in table.primary_key
         },

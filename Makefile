@@ -7,7 +7,7 @@ NEWEST := .venv-newest/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-unit test-all test-ansible-newest lint docs lock bench-provision bench-deploy bench-partition clean
+.PHONY: help demo demo-down test test-unit test-platforms test-all test-ansible-newest lint docs lock bench-provision bench-deploy bench-partition clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -27,13 +27,16 @@ demo: $(READY) ## A throwaway host: provisioned, deployed to, partitioned, rolle
 demo-down: $(READY) ## Remove the host of the demo, and what it wrote
 	@$(BIN)/python tools/demo.py --down
 
-test: $(READY) lint test-unit ## The tests: unit, PostgreSQL (oldest and newest), one host lifecycle
+test: $(READY) lint test-unit test-platforms ## The tests: unit, PostgreSQL (oldest and newest), one host lifecycle
 	@$(BIN)/pytest tests/postgres tests/hosts
 
 test-unit: $(READY) ## Unit tests only; answers in seconds
-	@$(BIN)/pytest -q -n auto tests/unit tests/platforms
+	@$(BIN)/pytest -q -n auto tests/unit
 
-test-all: $(READY) lint test-unit ## Every matrix: all PostgreSQL versions, all Debian releases, faults
+test-platforms: $(READY) ## Every role against what each release of Debian and Ubuntu knows
+	@$(BIN)/pytest -q -n auto tests/platforms
+
+test-all: $(READY) lint test-unit test-platforms ## Every matrix: all PostgreSQL versions, all Debian releases, faults
 	@HOSTWRIGHT_PG=all HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests/postgres tests/hosts
 
 .venv-newest/.ready: requirements/newest.txt pyproject.toml

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from hostwright import oncalendar, refusal
+from hostwright import oncalendar, refusal, tree
 from hostwright.errors import BadInput
 from hostwright.partition.spec import Spec
 
@@ -500,12 +500,12 @@ def load(data: Any, origin: str = "site") -> Site:
     a secret.
     """
     if not isinstance(data, dict):
-        raise BadInput(f"{origin}: must be a mapping of keys, not {type(data).__name__}", "See inventory/example.")
+        raise BadInput(f"{origin}: must be a mapping of keys, not {type(data).__name__}", tree.EVERY_KEY)
     try:
         return Site.model_validate(data)
     except pydantic.ValidationError as error:
         said = refusal.lines(Site, error, origin)
-        raise BadInput("\n".join(said), "inventory/example/group_vars/all/site.yml shows every key.") from None
+        raise BadInput("\n".join(said), tree.EVERY_KEY) from None
 
 
 def shown(site: Site) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jinja2.nativetypes import NativeEnvironment, NativeTemplate
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
-from hostwright import config, contract, listing
+from hostwright import config, contract, listing, tree
 from hostwright.errors import BadInput
 
 
@@ -85,7 +85,7 @@ def parse(
         )
     host = next((host for host, values in variables.items() if "site" in values), None)
     if host is None:
-        raise BadInput(f"{origin} has no variable `site`", "inventory/example/group_vars/all/site.yml shows it.")
+        raise BadInput(f"{origin} has no variable `site`", tree.EVERY_KEY)
     known = {**variables[host], "groups": groups, "hostvars": variables, "inventory_hostname": host}
 
     def ansible(path: str, expression: str) -> Any:

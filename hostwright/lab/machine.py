@@ -14,10 +14,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hostwright import tree
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.lab import plan
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path.cwd() if tree.INSTALLED else tree.TREE
+"""Whose labs these are: this checkout's or, with an installed Hostwright, those of the project where fab runs."""
 CACHE = ROOT / ".cache" / "lab"
 LOCK = Path("/run/hostwright-lab.lock")
 PACKAGES = (
@@ -137,6 +139,7 @@ def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
     plan.lab_name(name)
     plan.layout_name(layout)
     with alone():
+        _check_free(name)
         engine = prepare()
         _check_owner(engine, name)
         made = image(engine, wanted)
@@ -170,6 +173,12 @@ def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
         (directory / "known_hosts").write_text("".join(_host_keys(engine, host) for host in lab), encoding="utf-8")
         _write_inventory(name, lab, directory, wanted)
     return lab
+
+
+def _check_free(name: str) -> None:
+    """Raises BadInput where inventory/NAME is there, and no lab made it."""
+    if (ROOT / "inventory" / name).exists() and not (CACHE / name).exists():
+        raise BadInput(f"inventory/{name} is an inventory of your own", "Choose another --name for the lab.")
 
 
 def boot(engine: plan.Engine, host: plan.Host, image_name: str) -> None:
@@ -233,6 +242,7 @@ def down(name: str, images: bool = False) -> list[str]:
     plan.lab_name(name)
     removed = []
     with alone():
+        _check_free(name)
         engine = _engine()
         filters = ["--filter", f"label={plan.LABEL}={name}"]
         if shutil.which(engine.program):
@@ -246,7 +256,7 @@ def down(name: str, images: bool = False) -> list[str]:
                 removed.append(f"network {network}")
             if images:
                 removed += _without_images(engine)
-        for path in (CACHE / name, ROOT / "inventory" / name):
+        for path in (ROOT / "inventory" / name, CACHE / name):
             if path.exists():
                 shutil.rmtree(path)
                 removed.append(str(path.relative_to(ROOT)))
@@ -380,9 +390,16 @@ def _host_keys(engine: plan.Engine, host: plan.Host) -> str:
 
 def _write_inventory(name: str, lab: list[plan.Host], directory: Path, wanted: str) -> None:
     target = ROOT / "inventory" / name
-    variables = target / "group_vars" / "all"
-    variables.mkdir(parents=True, exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     hosts_yml = plan.inventory(lab, str(directory / "key"), str(directory / "known_hosts"), wanted)
     (target / "hosts.yml").write_text(json.dumps(hosts_yml, indent=2) + "\n", encoding="utf-8")
+    if tree.INSTALLED:
+        # A host to try the project's own site on.
+        variables = target / "group_vars"
+        variables.unlink(missing_ok=True)
+        variables.symlink_to(Path("..", "production", "group_vars"))
+        return
+    variables = target / "group_vars" / "all"
+    variables.mkdir(parents=True, exist_ok=True)
     for source in (ROOT / "examples" / "shop" / "deploy").glob("*.yml"):
         shutil.copy(source, variables / source.name)

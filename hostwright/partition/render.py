@@ -7,17 +7,17 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from hostwright import tree
 from hostwright.errors import BadInput
 
 if TYPE_CHECKING:
     from hostwright.partition.plan import Step
 
-TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "partition"
+TEMPLATES = tree.TEMPLATES / "partition"
 ADVISORY_LOCK = 0x70617274
 """Held while somebody changes the partitions of a database."""
 

@@ -1,0 +1,21 @@
+"""Where playbooks, roles, plugins, templates and inventories are: at the top of a checkout or, once installed, in the
+Ansible collection beside this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_BESIDE = Path(__file__).resolve().parent.parent
+_COLLECTION = _BESIDE / "ansible_collections" / "hostwright" / "hostwright"
+
+INSTALLED = _COLLECTION.is_dir()
+TREE = _COLLECTION if INSTALLED else _BESIDE
+TEMPLATES = TREE / "templates"
+INVENTORIES = TREE / "inventory"
+
+EVERY_KEY = (
+    "`hostwright example` shows every key."
+    if INSTALLED
+    else "inventory/example/group_vars/all/site.yml shows every key."
+)
+"""Where a reader finds the site model's keys."""

@@ -146,11 +146,14 @@ def drop_under_a_reader(server: servers.Server, rounds: int) -> list[Figure]:
 
 
 def roll_over(server: servers.Server, rounds: int) -> list[Figure]:
-    """A new month begins, 120 children, 3 writers: the longest stall, and what is lost."""
+    """A new month begins, 120 children, 3 writers: the longest stall beside that of writers alone, and what is lost."""
     how = "declarative" if server.major >= 11 else "landing"
-    stalls, lost = [], 0
+    stalls, usual, lost = [], [], 0
     for _ in range(min(rounds, 3)):
         connection = tables.make(server, "bench_roll", how, 120)
+        with writers(server, "bench_roll", 3, 1000) as did:
+            pass
+        usual.append(max(did["waits"]))
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM events")
             (before,) = cursor.fetchone()
@@ -165,6 +168,12 @@ def roll_over(server: servers.Server, rounds: int) -> list[Figure]:
         connection.close()
         stalls.append(max(did["waits"]))
     return [
-        median(f"roll-over, 120 children: longest stall, {how}, PostgreSQL {server.major}", stalls, "ms", 50),
+        median(
+            f"roll-over, 120 children: longest stall, {how}, PostgreSQL {server.major}",
+            stalls,
+            "ms",
+            50,
+            {"without": usual},
+        ),
         median(f"roll-over: rows lost, {how}, PostgreSQL {server.major}", [lost], "", 0),
     ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from typing import Any
+
+from psycopg2.extensions import cursor
 
 from bench.partition import tables, writes
 from bench.report import Figure, median, ratio
@@ -27,14 +30,25 @@ def plan(server: servers.Server, rounds: int) -> list[Figure]:
             (tables.NOW - dt.timedelta(days=996),),
         )
     apply.apply(connection, planning.plan(wanted, catalog.read(connection, wanted), tables.NOW), lambda *_: None)
+    connection.cursor_factory = _Counting
     times = []
     for _ in range(rounds):
+        _Counting.queries = 0
         started = time.perf_counter()
         steps = planning.plan(wanted, catalog.read(connection, wanted), tables.NOW)
         times.append(time.perf_counter() - started)
         assert steps == []
     connection.close()
-    return [median(f"plan of 1000 children, {how}, PostgreSQL {server.major}", times, "s", 1.0)]
+    name = f"plan of 1000 children, {how}, PostgreSQL {server.major}"
+    return [median(name, times, "s", 1.0), median(f"{name}: queries", [_Counting.queries], "", 10)]
+
+
+class _Counting(cursor):
+    queries = 0
+
+    def execute(self, query: Any, values: Any = None) -> None:
+        _Counting.queries += 1
+        super().execute(query, values)
 
 
 def children(server: servers.Server, rounds: int) -> list[Figure]:
@@ -43,10 +57,14 @@ def children(server: servers.Server, rounds: int) -> list[Figure]:
     made = {months: tables.make(server, f"bench_{months}", how, months) for months in (12, 120, 1000)}
     times: dict[int, list[float]] = {months: [] for months in made}
     for _ in range(rounds):
-        for months, connection in made.items():
-            started = time.perf_counter()
-            writes._single(connection, [tables.HOT] * 1500)
-            times[months].append(time.perf_counter() - started)
+        taken = dict.fromkeys(made, 0.0)
+        for _ in range(writes.TURNS):
+            for months, connection in made.items():
+                started = time.perf_counter()
+                writes._single(connection, [tables.HOT] * 150)
+                taken[months] += time.perf_counter() - started
+        for months, seconds in taken.items():
+            times[months].append(seconds)
     for connection in made.values():
         connection.close()
     return [

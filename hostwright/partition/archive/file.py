@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import apply, catalog, render
+from hostwright.partition import apply, catalog, plan, render
 from hostwright.partition.archive.stream import Hashed
 from hostwright.partition.connection import transaction
-from hostwright.partition.plan import Step
 from hostwright.partition.spec import PartitionSpec
 
 READ = 1 << 20
@@ -47,15 +46,10 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
     for path in (data, manifest):
         if path.exists():
             raise BadInput(f"{path} is there already", "Archives are never written over; move it away.")
-    if any(one.name == child for one in table.children):
-        names = {
-            "schema": spec.schema_name,
-            "table": spec.table_name,
-            "child": child,
-            "dropped": False,
-            "moved_to": None,
-        }
-        apply.apply(connection, [Step(f"detach {child}", "retire", names)], lambda *_: None)
+    for one in table.children:
+        if one.name == child:
+            steps = [*plan.install(table), *plan.taken_out(spec, table, one, f"detach {child}")]
+            apply.apply(connection, steps, lambda *_: None)
     name = f"{render.identifier(spec.schema_name)}.{render.identifier(child)}"
     with transaction(connection, f"{spec.table}: nothing was changed") as cursor:
         cursor.execute("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(%s), 'pg_class')", (name,))

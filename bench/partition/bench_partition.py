@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 
 from bench import report
-from bench.partition import care, scale, writes
+from bench.partition import care, scale, split, writes
 from bench.report import Figure
 from tests.postgres import servers
 
@@ -25,6 +25,8 @@ PARTS: dict[str, Callable[[servers.Server, int], list[Figure]]] = {
     "roll": care.roll_over,
     "plan": scale.plan,
     "children": scale.children,
+    "split": split.speed,
+    "split-adopt": split.adopt,
 }
 
 

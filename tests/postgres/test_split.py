@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import re
 import threading
+import types
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from hostwright import config
+from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, render
 from hostwright.partition.plan import Step
@@ -20,6 +24,7 @@ from hostwright.partition.spec import SplitSpec
 from hostwright.partition.split import catalog, plan, verify
 from tests.postgres.conftest import RECORDING, Database
 from tests.postgres.test_django import django, library, plain  # noqa: F401
+from tests.postgres.test_tasks import SITE, fab  # noqa: F401
 
 ARTICLES = """
 CREATE TABLE tags (id serial PRIMARY KEY, name text);
@@ -641,6 +646,33 @@ def test_a_role_without_rights(articles: Database) -> None:
 # --- Django
 
 
+@pytest.mark.parametrize("table", ["articles_narrow", "articles"])
+def test_counters_that_many_count_up(articles: Database, table: str) -> None:
+    """A model of the narrow table counts as a plain table does; through the view, whoever is too late tries again."""
+    split(articles)
+    refused: list[int] = []
+
+    def count() -> None:
+        connection = articles.connect("app")
+        with connection.cursor() as cursor:
+            for _ in range(100):
+                while True:
+                    try:
+                        cursor.execute(f"UPDATE {table} SET views = views + 1 WHERE id = 10")
+                        break
+                    except psycopg2.errors.SerializationFailure:
+                        refused.append(1)
+        connection.close()
+
+    threads = [threading.Thread(target=count) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert articles.one("SELECT views FROM articles WHERE id = 10") == 300
+    assert refused == [] or table == "articles"
+
+
 def test_django_gets_what_it_gets_on_a_plain_table(database: Database, library: str) -> None:  # noqa: F811
     expected = plain(database, library)
     split(database, SplitSpec(table="events", wide=["payload"]))
@@ -652,3 +684,38 @@ def test_django_gets_what_it_gets_on_a_plain_table(database: Database, library: 
     expected["by_month"] = [[month, n - (month == "2026-02")] for month, n in expected["by_month"]]
     expected["ranges"] = found["ranges"]
     assert found == expected
+
+
+# --- The tasks
+
+
+def test_the_same_verbs(fab: Any, events: Database, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def declared(**table: Any) -> None:
+        site = config.load({**SITE, "partitions": [{"table": "events", **table}]})
+        monkeypatch.setattr(inventories, "load", lambda inventory: types.SimpleNamespace(site=site))
+
+    declared(wide=["paylod"])
+    printed, status = fab("apply")
+    assert (printed.splitlines()[0], status) == ("error: partitions: events: it has no column paylod", 2)
+    declared(wide=["payload"])
+    printed, status = fab("plan")
+    assert status == 3
+    assert "-- events: compare all rows with the copy\n" in printed
+    assert fab("verify") == ("error: events: it is not split", 1)
+    printed, status = fab("apply", rate=1000)
+    assert "events: make events a view of events_narrow and events_wide  0." in printed
+    assert fab("plan") == ("-- events: nothing to do\n", 0)
+    assert fab("verify") == ("events: all is well\n", 0)
+    printed, status = fab("status")
+    assert "events: split" in printed
+    assert "events_wide" in printed
+    shown = json.loads(fab("status", json=True)[0])
+    assert (shown["state"], shown["problems"]) == ("split", [])
+    assert [table["table"] for table in shown["tables"]] == ["events_narrow", "events_wide"]
+    assert fab("archive", child="x", to=".")[1] == 2
+    events.run("DELETE FROM events_wide WHERE id = 1")
+    assert fab("verify") == ("error: events: 1 rows have no line in events_wide", 1)
+    events.run("INSERT INTO events_wide (id, payload) VALUES (1, '{}')")
+    assert fab("undo", yes=True)[1] == 0
+    assert fab("undo", yes=True) == ("events: nothing to do\n", 0)
+    assert events.one("SELECT count(*) FROM ONLY events") == 50

@@ -1,0 +1,190 @@
+"""A table whose wide column is kept apart, beside the same table in one piece."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bench.report import Figure, median, ratio
+from hostwright.partition import apply
+from hostwright.partition.plan import Step
+from hostwright.partition.spec import SplitSpec
+from hostwright.partition.split import catalog, plan
+from tests.postgres import servers
+
+ROWS = 200_000
+SPEC = SplitSpec(table="articles", wide=["body"])
+
+TABLE = """
+CREATE TABLE articles (id bigserial PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), kind text NOT NULL,
+    views int NOT NULL DEFAULT 0, body text NOT NULL);
+CREATE INDEX ON articles (created_at)"""
+FILL = """
+INSERT INTO articles (kind, views, body) SELECT 'kind ' || n % 10, n % 1000,
+    (SELECT string_agg(md5((n + i)::text), '') FROM generate_series(1, 45) i) FROM generate_series(1, {rows}) n"""
+BODY = "0123456789abcdef" * 90
+
+
+def _make(server: servers.Server, name: str, how: str, rows: int) -> Any:
+    """A connection to a new database with the table filled, `plain` or `split`."""
+    admin = server.connect("postgres")
+    with admin.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+        cursor.execute(f"CREATE DATABASE {name}")
+    admin.close()
+    connection = server.connect(name)
+    with connection.cursor() as cursor:
+        cursor.execute(TABLE)
+        cursor.execute(FILL.format(rows=rows))
+        if how == "split":
+            apply.apply(connection, plan.plan(SPEC, catalog.read(connection, SPEC)), lambda *_: None)
+        for table in ("articles_narrow", "articles_wide") if how == "split" else ("articles",):
+            cursor.execute(f"VACUUM ANALYZE {table}")
+        cursor.execute("SET synchronous_commit = off; SET max_parallel_workers_per_gather = 0")
+    return connection
+
+
+def _repeated(statement: str, times: int) -> Callable[[Any], None]:
+    """`statement` that many times; `%s` in it counts on, over all turns."""
+    numbers = iter(range(1, 10**9))
+
+    def run(connection: Any) -> None:
+        with connection.cursor() as cursor:
+            for _ in range(times):
+                cursor.execute(statement.format(n=next(numbers) * 7919 % ROWS + 1))
+
+    return run
+
+
+WAYS: dict[str, tuple[str, int]] = {
+    "narrow scan": ("SELECT sum(views) FROM articles WHERE kind = 'kind 3'", 1),
+    "rows by key": ("SELECT * FROM articles WHERE id = {n}", 500),
+    "1000 rows, wide too": ("SELECT * FROM articles WHERE id BETWEEN {n} AND {n} + 999", 5),
+    "counter update": ("UPDATE articles SET views = views + 1 WHERE id = {n}", 500),
+    "save(): all columns, body as it was": (
+        "UPDATE articles SET created_at = now(), kind = 'k', views = 1, body = a.body"
+        " FROM (SELECT body FROM articles WHERE id = {n}) a WHERE id = {n}",
+        500,
+    ),
+    "save(): all columns, another body": (
+        f"UPDATE articles SET created_at = now(), kind = 'k', views = 1, body = '{BODY}{{n}}' WHERE id = {{n}}",
+        500,
+    ),
+    "single insert": (f"INSERT INTO articles (kind, views, body) VALUES ('k', 1, '{BODY}{{n}}') RETURNING id", 500),
+    "1000-row insert": (
+        f"INSERT INTO articles (kind, views, body) SELECT 'k', n, '{BODY}{{n}}' FROM generate_series(1, 1000) n",
+        2,
+    ),
+    "delete": ("DELETE FROM articles WHERE id = {n}", 300),
+}
+"""What is done, and how often in a turn."""
+GOALS = {"narrow scan": 5.0, "counter update": 0.48, "single insert": 0.70, "1000-row insert": 0.70}
+
+
+def speed(server: servers.Server, rounds: int) -> list[Figure]:
+    """Reads and writes, and the WAL of a counter update."""
+    hows = ("plain", "split")
+    made = {how: _make(server, f"bench_split_{how}", how, ROWS) for how in hows}
+    times: dict[str, dict[str, list[float]]] = {way: {how: [] for how in hows} for way in WAYS}
+    wal: dict[str, list[float]] = {how: [] for how in hows}
+    works = {how: {way: _repeated(*what) for way, what in WAYS.items()} for how in hows}
+    for _ in range(rounds):
+        for way, (_, count) in WAYS.items():
+            for how, connection in made.items():
+                before = _written(connection)
+                started = time.perf_counter()
+                for _ in range(3):
+                    works[how][way](connection)
+                times[way][how].append(time.perf_counter() - started)
+                if way == "counter update":
+                    wal[how].append((_written(connection) - before) / count / 3)
+    for connection in made.values():
+        connection.close()
+    name = f"split, PostgreSQL {server.major}"
+    figures = [ratio(f"{way}, {name}", times[way]["plain"], times[way]["split"], GOALS.get(way)) for way in WAYS]
+    beside = {"plain": wal["plain"]}
+    return [*figures, median(f"WAL of a counter update, {name}", wal["split"], "bytes", 300, beside)]
+
+
+def _written(connection: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_wal_insert_lsn() - '0/0'")
+        return int(cursor.fetchone()[0])
+
+
+@contextmanager
+def _writers(server: servers.Server, database: str) -> Iterator[dict[str, Any]]:
+    """Two sessions that count up rows of their own, and change the body of some; gives their waits in ms."""
+    stop = threading.Event()
+    did: dict[str, Any] = {"waits": [], "updates": 0}
+
+    def write(number: int) -> None:
+        connection = server.connect(database)
+        waits, row = [], number
+        with connection.cursor() as cursor:
+            cursor.execute("SET synchronous_commit = off")
+            while not stop.is_set():
+                row = (row + 7918) % ROWS
+                body = ", body = body || '.'" if row % 10 == number else ""
+                started = time.perf_counter()
+                cursor.execute(f"UPDATE articles SET views = views + 1{body} WHERE id = {row + 1}")
+                waits.append((time.perf_counter() - started) * 1000)
+                assert cursor.rowcount == 1
+                time.sleep(0.002)
+        connection.close()
+        did["waits"] += waits
+        did["updates"] += len(waits)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(0.5)
+        yield did
+        time.sleep(0.5)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def adopt(server: servers.Server, rounds: int) -> list[Figure]:
+    """A table is split, and made one again, while two writers go on."""
+    samples: dict[str, list[float]] = {"split": [], "undo": [], "p99": [], "last": [], "undo p99": [], "undo last": []}
+    lost = 0
+    for _ in range(min(rounds, 3)):
+        connection = _make(server, "bench_split_adopt", "plain", ROWS)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT sum(views) FROM articles")
+            (before,) = cursor.fetchone()
+            updates = 0
+            for way, prefix in (("split", ""), ("undo", "undo ")):
+                with _writers(server, "bench_split_adopt") as did:
+                    found = catalog.read(connection, SPEC)
+                    steps = plan.plan(SPEC, found) if way == "split" else plan.undo(SPEC, found)
+
+                    def done(step: Step, seconds: float, way: str = way, prefix: str = prefix) -> None:
+                        if step.mode == "repeat":
+                            samples[way].append(ROWS / seconds)
+                        elif step.template in ("split/turn", "split/unturn"):
+                            samples[f"{prefix}last"].append(seconds * 1000)
+
+                    apply.apply(connection, steps, done)
+                samples[f"{prefix}p99"].append(sorted(did["waits"])[int(len(did["waits"]) * 0.99)])
+                updates += did["updates"]
+            cursor.execute("SELECT sum(views) FROM articles")
+            lost += before + updates - cursor.fetchone()[0]
+        connection.close()
+    name = f"PostgreSQL {server.major}"
+    return [
+        median(f"split, two writers, {name}", samples["split"], "rows/s", larger=True),
+        median(f"split: writer's p99, {name}", samples["p99"], "ms", 10),
+        median(f"split: the step that locks, {name}", samples["last"], "ms", 50),
+        median(f"split undone, two writers, {name}", samples["undo"], "rows/s", larger=True),
+        median(f"split undone: writer's p99, {name}", samples["undo p99"], "ms", 10),
+        median(f"split undone: the step that locks, {name}", samples["undo last"], "ms", 50),
+        median(f"split and undone: updates lost, {name}", [lost], "", 0),
+    ]

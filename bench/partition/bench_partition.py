@@ -7,6 +7,7 @@ Debian package's (apt-get install postgresql-15-partman). What else the machine 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
@@ -41,10 +42,14 @@ def main() -> int:
         settings = {"shared_buffers": "512MB", "max_wal_size": "4GB", "max_locks_per_transaction": "4096"}
         try:
             with servers.server(major, settings) as server:
+                loads = []
                 for name in chosen.only or PARTS:
                     print(f"PostgreSQL {major}: {name}", flush=True)
+                    loads.append(os.getloadavg()[0])
                     figures += PARTS[name](server, chosen.rounds)
-                    report.write("partition", figures)
+                    load = report.median(f"load average before a part, PostgreSQL {major}", loads, "")
+                    report.write("partition", [*figures, load])
+                figures.append(load)
         except servers.Missing as missing:
             print(f"error: PostgreSQL {major}: {missing}", file=sys.stderr)
             return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def parse(
     empty = [f"the group {group} has no hosts: {need}" for group, need in _needs(site) if not groups.get(group)]
     if empty:
         raise BadInput("\n".join(dict.fromkeys(empty)), f"Name them below `children` in hosts.yml of {origin}.")
+    _check_addresses(site, groups, variables)
     return Inventory(site, groups, variables)
 
 
@@ -118,6 +120,31 @@ def _needs(site: config.Site) -> Iterator[tuple[str, str]]:
         yield "broker", "site.services.redis needs one"
     if site.services.amqp:
         yield "broker", "site.services.amqp needs one"
+
+
+def _check_addresses(
+    site: config.Site, groups: Mapping[str, Sequence[str]], variables: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """The hosts of databases and brokers let those of the application in by their IPv4 addresses. Raises BadInput."""
+    services = site.services
+    used = {"db": services.databases, "broker": services.redis or services.amqp}
+    hosts = contract.app_hosts(groups)
+    for server in (host for group, use in used.items() if use for host in groups.get(group, ())):
+        for host in hosts if set(hosts) - {server} else ():
+            address = str(variables[host].get("ansible_host", host))
+            if not _is_ipv4(address) and not _is_expression(address):
+                raise BadInput(
+                    f"{host}: ansible_host must be an IPv4 address, as {server} lets it in by that; it is {address}",
+                    "Where all groups have the same one host, a name does.",
+                )
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _members(listed: Mapping[str, Any], name: str, seen: set[str]) -> list[str]:

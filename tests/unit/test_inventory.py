@@ -88,6 +88,29 @@ def test_a_group_that_the_site_needs_and_that_is_empty(changes: dict[str, Any], 
     assert refusal(listed) == message
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ({"ansible_host": "web1.example.com"}, "it is web1.example.com"),
+        ({"ansible_host": "2001:db8::1"}, "it is 2001:db8::1"),
+        ({}, "it is web1"),
+    ],
+)
+def test_a_host_that_another_lets_in_has_an_ipv4_address(address: dict[str, str], message: str) -> None:
+    site = {**SITE, "services": {"databases": [{"name": "shop"}]}}
+
+    def listed(database: str, address: dict[str, str]) -> dict[str, Any]:
+        variables = {"web1": {"site": site, **address}, database: {"site": site}}
+        return {"_meta": {"hostvars": variables}, "web": {"hosts": ["web1"]}, "db": {"hosts": [database]}}
+
+    assert refusal(listed("db1", address)) == (
+        f"web1: ansible_host must be an IPv4 address, as db1 lets it in by that; {message}"
+    )
+    inventory.parse(listed("web1", address))
+    inventory.parse(listed("db1", {"ansible_host": "10.0.0.1"}))
+    inventory.parse(listed("db1", {"ansible_host": "{{ where }}"}))
+
+
 # --- limits
 
 

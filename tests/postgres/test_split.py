@@ -185,6 +185,33 @@ def test_what_a_plain_table_refuses_is_refused(articles: Database, statement: st
     assert (articles.one("SELECT count(*) FROM articles_narrow"), problems(articles)) == (2500, [])
 
 
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("INSERT INTO articles (id, title) VALUES (1, 'x') ON CONFLICT DO NOTHING", psycopg2.errors.UniqueViolation),
+        (
+            "INSERT INTO articles (id, title) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET title = excluded.title",
+            psycopg2.errors.InvalidColumnReference,
+        ),
+        (
+            "UPDATE articles SET views = v FROM (VALUES (1), (2)) x(v) WHERE id = 3",
+            psycopg2.errors.SerializationFailure,
+        ),
+        ("TRUNCATE articles", psycopg2.errors.WrongObjectType),
+        ("ALTER TABLE articles ADD rank int", psycopg2.errors.WrongObjectType),
+    ],
+)
+def test_what_a_view_does_not_do(articles: Database, statement: str, error: type[Exception]) -> None:
+    split(articles)
+    before = rows(articles)
+    with pytest.raises(error):
+        articles.run(statement)
+    assert rows(articles) == before
+    assert articles.run("INSERT INTO articles (id, title) VALUES (9999, 'x') ON CONFLICT DO NOTHING RETURNING id") == [
+        (9999,)
+    ]
+
+
 def test_foreign_keys_act(articles: Database) -> None:
     split(articles)
     articles.run("DELETE FROM articles WHERE id = 5")

@@ -45,8 +45,10 @@ class Child:
     """The tables that it is divided into; None: it is not divided."""
     is_leaving: bool = False
     """A concurrent detach of it has begun, and has not ended."""
+    is_archived: bool = False
+    """Its rows are on the archive's server."""
     moves: bool = True
-    """It has the triggers that move a row whose key leaves its bounds (always true for declarative)."""
+    """It has the triggers that move a row whose key leaves its bounds (always true for declarative and archived)."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ def _child(
     size: int,
     parts: list[str] | None,
     is_leaving: bool,
+    is_archived: bool,
     moves: bool,
 ) -> Child:
     ranged = bound.startswith(("CHECK", "FOR VALUES FROM"))
@@ -217,6 +220,7 @@ def _child(
         size,
         None if parts is None else tuple(parts),
         is_leaving,
+        is_archived,
         moves,
     )
 

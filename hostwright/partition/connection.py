@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 
 from hostwright.errors import BadInput, HostwrightError
+from hostwright.partition.spec import ArchiveServer
 from hostwright.remote import CONNECT_TIMEOUT, PROVISION, Remote
 
 SOCKET = "/var/run/postgresql/.s.PGSQL.5432"
@@ -40,25 +42,66 @@ def through(remote: Remote, database: str, role: str) -> Iterator[Any]:
     """`database` on `remote`, as `role`: the server knows the deploy user by its system name, without a password."""
     with tempfile.TemporaryDirectory(prefix="hostwright-") as directory:
         local = Path(directory) / ".s.PGSQL.5432"
-        with subprocess.Popen(
-            [*command(remote), "-N", "-L", f"{local}:{SOCKET}", f"{remote.user}@{remote.address}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        ) as tunnel:
-            try:
-                _await(tunnel, local, remote)
-                dsn = f"host={directory} dbname={database} user={role}"
-                with direct(dsn, f"{remote.name}: ", PROVISION) as connection:
-                    yield connection
-            finally:
-                tunnel.terminate()
+        with _tunnel(remote, str(local), SOCKET, local.exists):
+            dsn = f"host={directory} dbname={database} user={role}"
+            with direct(dsn, f"{remote.name}: ", PROVISION) as connection:
+                yield connection
 
 
-def _await(tunnel: subprocess.Popen[bytes], local: Path, remote: Remote) -> None:
-    """Wait until the tunnel's socket is there. Raises HostwrightError where it does not come."""
+@contextlib.contextmanager
+def archive(server: ArchiveServer, remote: Remote | None) -> Iterator[Any]:
+    """The database where children are archived, reached through the database host `remote`; None: from here."""
+    at: dict[str, Any] = {"host": server.server, "port": server.port, "sslmode": server.sslmode}
+    with contextlib.ExitStack() as stack:
+        if remote:
+            is_socket = server.server.startswith("/")
+            host = f"[{server.server}]" if ":" in server.server else server.server
+            target = f"{host}/.s.PGSQL.{server.port}" if is_socket else f"{host}:{server.port}"
+            port = _free_port()
+            stack.enter_context(_tunnel(remote, f"127.0.0.1:{port}", target, lambda: _listens(port)))
+            # With its own name, that its certificate is compared with.
+            at |= {"hostaddr": "127.0.0.1", "port": port}
+            at |= {"host": "localhost", "sslmode": "disable"} if is_socket else {}
+        try:
+            connection = psycopg2.connect(
+                **at,
+                dbname=server.name,
+                user=server.user,
+                password=server.password.get_secret_value(),
+                connect_timeout=CONNECT_TIMEOUT,
+                application_name="hostwright",
+            )
+        except psycopg2.Error as error:
+            raise BadInput(
+                f"the archive at {server.server} can't be reached: {' '.join(str(error).split())}",
+                "`archive` of the spec says where it is, and who may.",
+            ) from None
+        connection.autocommit = True
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def _tunnel(remote: Remote, near: str, far: str, is_open: Callable[[], bool]) -> Iterator[None]:
+    """`near`, on this machine, leads to `far` as `remote` sees it. Raises HostwrightError where it does not open."""
+    with subprocess.Popen(
+        [*command(remote), "-N", "-L", f"{near}:{far}", f"{remote.user}@{remote.address}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as tunnel:
+        try:
+            _await(tunnel, is_open, remote)
+            yield
+        finally:
+            tunnel.terminate()
+
+
+def _await(tunnel: subprocess.Popen[bytes], is_open: Callable[[], bool], remote: Remote) -> None:
     deadline = time.monotonic() + CONNECT_TIMEOUT
-    while not local.exists():
+    while not is_open():
         if tunnel.poll() is not None or time.monotonic() > deadline:
             tunnel.kill()
             said = tunnel.communicate()[1].decode(errors="replace").strip()
@@ -66,6 +109,17 @@ def _await(tunnel: subprocess.Popen[bytes], local: Path, remote: Remote) -> None
             remote.close()
             raise HostwrightError(f"{remote.name}: no tunnel to the database: {said[-300:] or 'no answer'}")
         time.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager

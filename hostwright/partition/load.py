@@ -156,7 +156,8 @@ class Router:
         self._integer = column[1] in INTEGERS
         self._zoned = column[1] == "timestamp with time zone"
         self._whole = spec.table_name
-        ranged = [c for c in table.children if not (c.bound or c.is_leaving)]
+        # A row of an archived period goes the way of any other insert: not each server copies into a foreign table.
+        ranged = [c for c in table.children if not (c.bound or c.is_archived or c.is_leaving)]
         edges: list[tuple[Any, Any, str]] = [(c.lower, c.upper, c.name) for c in ranged if c.lower is not None]
         lower, upper = table.hot
         if table.trigger == "AFTER" and lower is not None:

@@ -329,6 +329,8 @@ def _first(spec: PartitionSpec, calendar: Periods, table: Table, current: Positi
 def _structure(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
     """What children have lost of the indexes, constraints and triggers that a parent without declarative gives them."""
     for child in table.children:
+        if child.is_archived:
+            continue
         if child.traits.columns != table.traits.columns:
             raise BadInput(
                 f"{names['table']}: the columns of {child.name} are in another order:"
@@ -427,7 +429,7 @@ def _retention(
     if spec.keep is None:
         return
     cutoff = calendar.bound(calendar.step(current, -spec.keep))
-    for child in table.children:
+    for child in (child for child in table.children if not child.is_archived):
         if child.bound or child.upper is None or child.upper > cutoff or (leaving and leaving["child"] == child.name):
             continue
         yield from taken_out(

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SecretStr,
     StringConstraints,
     Tag,
     model_validator,
@@ -63,6 +64,29 @@ class SplitSpec(TableSpec):
         if twice:
             raise ValueError(f"wide: there twice: {', '.join(twice)}")
         return self
+
+
+class ArchiveServer(BaseModel):
+    """Another PostgreSQL server, where `fab partition.archive` puts children."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    server: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/._:-]+$")]
+    """Its name or address, as the database host knows it; or the directory of a unix socket there."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    name: Annotated[str, StringConstraints(min_length=1)]
+    """The database there."""
+    user: Annotated[str, StringConstraints(min_length=1)]
+    """A role that may make tables in `in_schema`."""
+    password: SecretStr
+    """The server must ask for it: PostgreSQL lets no role but a superuser read from elsewhere without one."""
+    in_schema: Annotated[str, StringConstraints(min_length=1)] = "public"
+    """The schema there."""
+    sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    """As libpq has it."""
+    place: Literal["beside", "inside"] = "beside"
+    """`beside`: archived rows are read through the view TABLE_archive, and queries of the table never ask the other
+    server; `inside`: they stay rows of the table, and a query that says no period asks the other server too."""
 
 
 class Subpartition(BaseModel):
@@ -133,12 +157,18 @@ class PartitionSpec(TableSpec):
     schema, `drop` removes it with its rows."""
     archive_schema: Annotated[str, StringConstraints(min_length=1)] = "archive"
     """Where `retention: archive` puts children; it is made where it lacks."""
+    archive: ArchiveServer | None = None
+    """Where `fab partition.archive` puts the children that are older than `keep`; null: files only."""
 
     @model_validator(mode="after")
     def _consistent(self) -> PartitionSpec:
         _check_values(self.method, self.values)
         if self.method != "range" and self.strategy not in ("auto", "declarative"):
             raise ValueError(f"method: {self.method} needs strategy: declarative")
+        if self.archive and self.method != "range":
+            raise ValueError("archive is for method: range")
+        if self.archive and self.retention == "drop":
+            raise ValueError("retention: drop would drop what is to be archived; use detach")
         if self.method == "hash" and self.overflow == "default":
             raise ValueError("overflow: default is for ranges and lists; every row has its place in a hash")
         if self.subpartition:

@@ -44,6 +44,7 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
             "A view, a foreign table or one that inherits already can't be divided.",
         )
     _check_key(where, spec, table)
+    _check_archive(where, spec, strategy, table)
     if spec.subpartition:
         _check_subpartition(where, spec, strategy, table)
     if table.kind == "partitioned":
@@ -105,6 +106,28 @@ def _check_subpartition(where: str, spec: PartitionSpec, strategy: Strategy, tab
         raise BadInput(
             f"{where}: its primary key does not hold {spec.subpartition.key}",
             "Make it a plain table again with `fab partition.undo`, then apply.",
+        )
+
+
+def _check_archive(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
+    """What can't stay in a table when its rows are on another server."""
+    archived = [child.name for child in table.children if child.is_archived]
+    if archived and strategy == "declarative" and table.kind != "partitioned":
+        raise BadInput(
+            f"{where}: archived inside of it: {', '.join(archived)}", "Bring them back first: `fab partition.restore`."
+        )
+    if spec.archive is None or spec.archive.place == "beside":
+        return
+    in_the_way = [f"generated columns ({', '.join(table.generated)})"] if table.generated else []
+    if strategy == "declarative":
+        in_the_way += ["a primary key"] if table.primary_key else []
+        in_the_way += [f"the unique {name}" for name, _ in table.unique]
+        in_the_way += [text for text in table.traits.constraints if text.startswith("FOREIGN KEY")]
+    if in_the_way:
+        raise BadInput(
+            f"{where}: archive.place: inside: PostgreSQL has no {strategy} table with a child on another server and"
+            f" {', '.join(in_the_way)}",
+            "Use place: beside.",
         )
 
 

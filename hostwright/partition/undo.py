@@ -21,6 +21,11 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
     if spec.method != "range":
         raise BadInput(f"{where}: a list or hash has no way back", "Copy its rows to a new table.")
     names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key, "version": table.version}
+    archived = [child.name for child in table.children if child.is_archived]
+    if archived:
+        raise BadInput(
+            f"{where}: archived inside of it: {', '.join(archived)}", "Bring them back first: `fab partition.restore`."
+        )
     steps = [*install(table)]
     children = [name for child in table.children for name in ([child.name] if child.parts is None else child.parts)]
     if table.kind == "partitioned":

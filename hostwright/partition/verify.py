@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hostwright.partition import plan, render
+from hostwright.partition.archive import known
 from hostwright.partition.catalog import Table
 from hostwright.partition.periods import Periods
 from hostwright.partition.spec import PartitionSpec
@@ -17,7 +18,11 @@ def problems(connection: Any, spec: PartitionSpec, table: Table, now: dt.datetim
     """A line for each problem. `rows`: read all rows too, for keys that are there twice."""
     if table.kind not in ("inherited", "partitioned"):
         return ["it is not divided"]
-    return [*_children(spec, table, now), *(_rows(connection, spec, table) if rows else ())]
+    return [
+        *_children(spec, table, now),
+        *known.problems(connection, spec, read=rows),
+        *(_rows(connection, spec, table) if rows else ()),
+    ]
 
 
 def _children(spec: PartitionSpec, table: Table, now: dt.datetime) -> Iterator[str]:

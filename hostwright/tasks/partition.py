@@ -260,36 +260,110 @@ def load(c: Any, file: str, inventory: str = "", table: str = "", dsn: str = "")
         print(f"{spec.table}: {count:,} rows loaded")
 
 
-@task(help={**OPTIONS, "child": "the child table", "to": "a directory on this machine", "drop": "drop it afterwards"})
+@contextlib.contextmanager
+def _archive(inventory: str, dsn: str, spec: PartitionSpec) -> Iterator[Any]:
+    """A connection to the archive's server, through the database host unless `dsn` is given."""
+    import psycopg2
+
+    from hostwright.partition import connection
+
+    if spec.archive is None:
+        raise BadInput(
+            f"partitions: {spec.table}: it has no archive.server", "Give one in the spec; or --to a directory."
+        )
+    remote = None
+    if not dsn:
+        found = inventories.load(inventory)
+        remote = _fleet.remotes(found, [_fleet.database_host(found)])[0]
+    with connection.archive(spec.archive, remote) as far:
+        try:
+            yield far
+        except psycopg2.Error as error:
+            raise HostwrightError(f"{spec.table}: {str(error).strip()}", "What was done before stays.") from None
+
+
+@task(
+    help={
+        **OPTIONS,
+        "child": "the child table; to the spec's server: all that are older than keep, unless it is given",
+        "to": "a directory on this machine, instead of the spec's server",
+        "drop": "with --to: drop it afterwards",
+    }
+)
 def archive(
     c: Any,
-    child: str,
-    to: str,
+    child: str = "",
+    to: str = "",
     inventory: str = "",
     table: str = "",
     dsn: str = "",
     drop: bool = False,
     yes: bool = False,
 ) -> None:
-    """Write a child to a compressed file with a manifest, here; take it out of its table, and drop it if asked."""
-    from hostwright.partition.archive import file as archiving
+    """Move children to the archive's server; or write one to a compressed file with a manifest, here."""
+    from hostwright.partition import catalog
+    from hostwright.partition.archive import file, known, server
 
     with _databases(inventory, dsn, table) as databases:
         spec, connection = _divided(databases, "archive")
-        if drop:
-            console.confirm(f"{spec.table}: drop {child} once it is archived?", yes)
-        print(archiving.write(connection, spec, child, Path(to), drop))
+        if to:
+            if not child:
+                raise BadInput("--to takes one child", "--child names it; `fab partition.status` lists them.")
+            if drop:
+                console.confirm(f"{spec.table}: drop {child} once it is archived?", yes)
+            print(file.write(connection, spec, child, Path(to), drop))
+            return
+        with _archive(inventory, dsn, spec) as far:
+            past = known.former(connection, spec)
+            children = [child] if child else known.due(spec, catalog.read(connection, spec), past, _now())
+            there = [one.name for one in past if one.is_archived]
+            children = [name for name in children if name not in there]
+            if not children:
+                print(f"{spec.table}: nothing to do")
+                return
+            console.confirm(f"{spec.table}: move {', '.join(children)} to the archive, and drop them here?", yes)
+            for name in children:
+                server.move(connection, far, spec, name, _now(), _said(spec, name))
 
 
-@task(help={**OPTIONS, "manifest": "the manifest that archive wrote, with its file beside it"})
-def restore(c: Any, manifest: str, inventory: str = "", table: str = "", dsn: str = "") -> None:
+@task(
+    help={
+        **OPTIONS,
+        "manifest": "the manifest that archive wrote, with its file beside it",
+        "child": "a child in the archive of the spec's server, instead",
+        "drop": "with --child: drop it there afterwards",
+    }
+)
+def restore(
+    c: Any,
+    manifest: str = "",
+    child: str = "",
+    inventory: str = "",
+    table: str = "",
+    dsn: str = "",
+    drop: bool = False,
+    yes: bool = False,
+) -> None:
     """Make an archived child again, with its rows; retention takes it again unless `keep` is longer by then."""
-    from hostwright.partition.archive import file as archiving
+    from hostwright.partition.archive import file, server
 
+    if bool(manifest) == bool(child):
+        raise BadInput("restore takes --manifest or --child", "A file's manifest, or a child in the archive.")
     with _databases(inventory, dsn, table) as databases:
         spec, connection = _divided(databases, "restore")
-        found = archiving.read(connection, spec, Path(manifest))
-        print(f"{spec.table}: {found.child} is back, {found.rows:,} rows")
+        if manifest:
+            found = file.read(connection, spec, Path(manifest))
+            print(f"{spec.table}: {found.child} is back, {found.rows:,} rows")
+            return
+        if drop:
+            console.confirm(f"{spec.table}: drop {child} in the archive once it is back?", yes)
+        with _archive(inventory, dsn, spec) as far:
+            rows = server.bring_back(connection, far, spec, child, drop, _now(), _said(spec, child))
+            print(f"{spec.table}: {child} is back, {rows:,} rows")
+
+
+def _said(spec: PartitionSpec, child: str) -> Any:
+    return lambda title, seconds: print(f"{spec.table}: {child}: {title}  {seconds:.3f} s", flush=True)
 
 
 @task(help=OPTIONS)
@@ -297,6 +371,7 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
     """Show the children of each table with their bounds, rows and sizes, and how maintenance goes."""
     from hostwright.partition import catalog, render
     from hostwright.partition import verify as verifying
+    from hostwright.partition.archive import known
 
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
@@ -306,7 +381,7 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
             found = catalog.read(connection, spec)
             problems = verifying.problems(connection, spec, found, _now(), rows=False)
             record = {name: found.recorded.get(name) for name in ("strategy", "worked_at", "step", "failure")}
-            children = [
+            children: list[dict[str, Any]] = [
                 {
                     "child": child.name,
                     "from": "" if child.lower is None else render.bound(child.lower),
@@ -316,9 +391,23 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
                     "parts": child.parts or (),
                 }
                 for child in found.children
+                if not child.is_archived
+            ]
+            archived: list[dict[str, Any]] = [
+                {
+                    "child": one.name,
+                    "from": one.lower,
+                    "to": one.upper,
+                    "rows": one.rows,
+                    "server": one.server,
+                    "at": one.at,
+                }
+                for one in known.former(connection, spec)
+                if one.is_archived
             ]
             if json:
                 shown = {"schema": 1, "table": spec.table, **record, "problems": problems, "children": children}
+                shown["archived"] = archived
                 print(json_.dumps(shown))
                 continue
             most = max((child.size for child in found.children), default=0) or 1
@@ -327,14 +416,18 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
                 ("child", "from", "to", "rows (estimate)", "size", ""),
                 [
                     (
-                        f"{child.name} ({len(child.parts)} parts)" if child.parts else child.name,
-                        str(line["from"]),
-                        str(line["to"]),
-                        f"{child.rows:,}",
-                        _size(child.size),
-                        "▇" * round(20 * child.size / most),
+                        f"{line['child']} ({len(line['parts'])} parts)" if line["parts"] else line["child"],
+                        line["from"],
+                        line["to"],
+                        f"{line['rows']:,}",
+                        _size(line["bytes"]),
+                        "▇" * round(20 * line["bytes"] / most),
                     )
-                    for child, line in zip(found.children, children, strict=True)
+                    for line in children
+                ]
+                + [
+                    (one["child"], one["from"] or "", one["to"] or "", f"{one['rows']:,}", "", f"at {one['server']}")
+                    for one in archived
                 ],
             )
             for problem in problems:

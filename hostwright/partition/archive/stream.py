@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hostwright.partition import render
-from hostwright.partition.connection import transaction
 
 PIECE = 1 << 18
 """Bytes that are passed on at once."""
@@ -63,19 +62,17 @@ def digest(cursor: Any, table: str, columns: Sequence[str], how: str) -> tuple[i
 
 
 def send(source: Any, table: str, cursor: Any, target: str, columns: Sequence[str], how: str) -> tuple[int, str]:
-    """Copy `columns` of `table` at the connection `source` (autocommit) to `target` at `cursor`, whose transaction has
-    SETTINGS; returns (rows, SHA-256). Raises what the server said that was first to fail.
+    """Copy `columns` of `table` at the cursor `source` to `target` at `cursor`; returns (rows, SHA-256).
+
+    Both are in transactions with SETTINGS. Raises what the server said that was first to fail.
     """
     reader, writer = os.pipe()
-    sent: list[int] = []
     failed: list[BaseException] = []
 
     def take() -> None:
         try:
-            with os.fdopen(writer, "wb", PIECE) as pipe, transaction(source, table) as taking:
-                taking.execute(SETTINGS)
-                taking.copy_expert(_out(taking, table, columns, how), pipe)
-                sent.append(taking.rowcount)
+            with os.fdopen(writer, "wb", PIECE) as pipe:
+                source.copy_expert(_out(source, table, columns, how), pipe)
         except BaseException as error:
             failed.append(error)
 
@@ -84,18 +81,17 @@ def send(source: Any, table: str, cursor: Any, target: str, columns: Sequence[st
     try:
         with os.fdopen(reader, "rb", PIECE) as pipe:
             hashed = Hashed(pipe)
-            cursor.copy_expert(
-                f"COPY {target} ({render.identifiers(columns)}) FROM STDIN WITH (FORMAT {how})", hashed, PIECE
-            )
+            copy = f"COPY {target} ({render.identifiers(columns)}) FROM STDIN WITH (FORMAT {how})"
+            cursor.copy_expert(copy, hashed, PIECE)
     finally:
         # Where the target failed, the pipe is closed by now, and that ends the thread.
         thread.join()
     if failed:
         raise failed[0]
-    return sent[0], hashed.digest()
+    return source.rowcount, hashed.digest()
 
 
 def _out(cursor: Any, table: str, columns: Sequence[str], how: str) -> str:
     if cursor.connection.server_version >= 90600:
         cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-    return f"COPY (SELECT {render.identifiers(columns)} FROM ONLY {table}) TO STDOUT WITH (FORMAT {how})"
+    return f"COPY (SELECT {render.identifiers(columns)} FROM {table}) TO STDOUT WITH (FORMAT {how})"

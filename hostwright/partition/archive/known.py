@@ -1,0 +1,94 @@
+"""What is known of children that left their table: detached ones, and those whose rows are on the archive's server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+
+from hostwright.partition import render
+from hostwright.partition.catalog import Table
+from hostwright.partition.periods import Bound, Periods
+from hostwright.partition.spec import PartitionSpec
+
+
+@dataclass(frozen=True)
+class Former:
+    """A table that was a child: detached, with its rows here, or archived: a foreign table, with its rows there.
+
+    Bounds are text, as hostwright's functions write them. `rows` and `sha256` are those of an archived one.
+    """
+
+    schema: str
+    name: str
+    is_archived: bool
+    is_inside: bool
+    """An archived one that is still a child."""
+    lower: str | None
+    upper: str | None
+    rows: int = 0
+    sha256: str = ""
+    server: str = ""
+    at: str = ""
+
+
+def former(connection: Any, spec: PartitionSpec) -> list[Former]:
+    """What was a child of the table that `spec` names: detached, or archived on another server."""
+    found = []
+    with connection.cursor() as cursor:
+        cursor.execute(render.query("archive/found", schema=spec.schema_name, table=spec.table_name))
+        for schema, name, is_foreign, comment, is_child in cursor.fetchall():
+            try:
+                said = json.loads(comment)
+                bounds = said["from"], said["to"]
+            except (ValueError, KeyError):
+                continue
+            more = {key: said[key] for key in ("rows", "sha256", "server", "at") if key in said}
+            found.append(Former(schema, name, is_foreign, is_child, *bounds, **more))
+    return found
+
+
+def due(spec: PartitionSpec, table: Table, past: list[Former], now: dt.datetime) -> list[str]:
+    """The names of the children that are to be archived: those that were detached, and those older than `keep`."""
+    detached = [one.name for one in past if not one.is_archived]
+    if spec.keep is None:
+        return detached
+    calendar, current = calendar_of(spec, table, now)
+    cutoff: Any = calendar.bound(calendar.step(current, -spec.keep))
+    gone = {one.name for one in past}
+    old = [c.name for c in table.children if not c.bound and c.upper is not None and c.upper <= cutoff]
+    return detached + [name for name in old if name not in gone]
+
+
+def problems(connection: Any, spec: PartitionSpec, read: bool) -> Iterator[str]:
+    """A line for each child whose move to the archive has not ended; with `read`, each that can't be read there."""
+    with connection.cursor() as cursor:
+        cursor.execute(render.query("archive/frozen", schema=spec.schema_name, table=spec.table_name))
+        for (name,) in cursor.fetchall():
+            yield f"{name} can't be written to until it is in the archive: archive it again, where that was cut off"
+        for one in former(connection, spec) if read else ():
+            try:
+                if one.is_archived:
+                    table = f"{render.identifier(one.schema)}.{render.identifier(one.name)}"
+                    cursor.execute(f"SELECT * FROM {table} LIMIT 1")
+            except psycopg2.Error as error:
+                yield f"{one.name} can't be read from the archive at {one.server}: {said(error)}"
+
+
+def calendar_of(spec: PartitionSpec, table: Table, now: dt.datetime) -> tuple[Periods, Any]:
+    """The periods of the table, and the current one."""
+    column = table.column(spec.key)
+    calendar = Periods(spec, zoned=column is not None and column[1] == "timestamp with time zone")
+    at: Bound = now
+    if isinstance(spec.interval, int):
+        at = table.newest if table.newest is not None else 0
+    return calendar, calendar.position(at)
+
+
+def said(error: psycopg2.Error) -> str:
+    """What the database says, without where that came up: it may show statements."""
+    return ": ".join(filter(None, (error.diag.message_primary, error.diag.message_detail))) or str(error).strip()

@@ -1,0 +1,92 @@
+"""The program `hostwright`: what is done once for a project, before there is a fabfile."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hostwright import tree
+from hostwright.errors import BadInput, HostwrightError
+
+EXAMPLES = {"site": "group_vars/all/site.yml", "hosts": "hosts.yml", "vault": "group_vars/all/vault.yml"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `hostwright`; returns its exit status."""
+    given = _parser().parse_args(argv)
+    try:
+        if given.command == "example":
+            print((tree.INVENTORIES / "example" / EXAMPLES[given.what]).read_text(encoding="utf-8"), end="")
+        else:
+            print(init(Path.cwd(), given.into))
+    except HostwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader of our output went away, which is no failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def init(root: Path, into: str) -> str:
+    """Write the directory `into` for the Django project in `root`, and return what to do next."""
+    from hostwright.init import files, project, write
+
+    target = root / into
+    if not target.resolve().is_relative_to(root.resolve()) or target.resolve() == root.resolve():
+        raise BadInput(f"--into: {into} is no directory inside of the project", "The default is deploy.")
+    if not target.parent.is_dir():
+        raise BadInput(f"--into: there is no directory {target.parent}", "Make it first.")
+    found = project.look(root)
+    made = files.files(found, os.path.relpath(root, target), secrets.token_urlsafe(48))
+    write.write(target, made, {files.VAULT})
+    return _summary(found.name, Path(into), list(made), _by_place(found.needs, into, files.HOSTS, files.SITE))
+
+
+def _by_place(needs: Sequence[tuple[str, str]], into: str, hosts: str, site: str) -> dict[str, list[str]]:
+    """File -> what it still needs."""
+    places = {f"{into}/{hosts}": ["your server's address, and the keys of those who deploy"]}
+    for place, what in sorted(needs, key=lambda need: need[0] != "site.yml"):
+        places.setdefault(f"{into}/{site}" if place == "site.yml" else place, []).append(what)
+    return places
+
+
+def _summary(name: str, into: Path, made: Sequence[str], places: Mapping[str, Sequence[str]]) -> str:
+    lines = [f"{into}/ is written for {name}:", *(f"    {path}" for path in made), "", "What init could not tell:"]
+    for place, needs in places.items():
+        lines += [f"    {place}", *(f"      - {what}" for what in needs)]
+    return "\n".join([*lines, "", "Then:", f"    cd {into}", *(f"    {command}" for command in NEXT)])
+
+
+NEXT = (
+    "(umask 077; openssl rand -base64 30 > ~/.vault-password)    # keep a copy: without it the secrets are lost",
+    "export ANSIBLE_VAULT_PASSWORD_FILE=~/.vault-password",
+    "ansible-vault encrypt inventory/production/group_vars/all/vault.yml",
+    "fab config.check",
+    "ansible-playbook playbooks/bootstrap.yml",
+    "ansible-playbook playbooks/site.yml",
+    "fab deploy",
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hostwright", description="Prepare a Django project for its deploys.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    starts = commands.add_parser("init", help="write deploy/ for the Django project in this directory")
+    starts.add_argument("--into", default="deploy", metavar="DIRECTORY", help="default: deploy")
+    example = commands.add_parser("example", help="show an example inventory, with every key")
+    example.add_argument("what", nargs="?", choices=EXAMPLES, default="site", help="default: site")
+    return parser
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("hostwright")
+    except importlib.metadata.PackageNotFoundError:
+        return "(a checkout)"

@@ -1,0 +1,527 @@
+"""A Django project as its files show it. Nothing of it is imported or run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from hostwright import config
+from hostwright.errors import BadInput, HostwrightError
+from hostwright.init import requirements
+from hostwright.init.settings import UNKNOWN, Settings, Variable
+from hostwright.init.settings import read as read_settings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = None
+
+TOP = PurePosixPath("/project")
+"""Stands for the project's directory in the paths that its settings make."""
+
+NOT_OURS = {"node_modules", "site-packages", "venv", "env", "deploy"}
+GENERIC = {"config", "conf", "core", "project", "server", "settings", "src", "app", "backend", "django"}
+"""Names of packages that say nothing of a site."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory of files that nginx shows: relative to the release, or in a variable of the environment."""
+
+    url: str
+    path: str = ""
+    variable: str = ""
+
+
+@dataclass(frozen=True)
+class Celery:
+    app: str
+    beat: bool = False
+    scheduler: str = ""
+
+
+@dataclass(frozen=True)
+class Project:
+    """What was found. `needs` says, place by place, what was not, and what has to change before it can be deployed."""
+
+    name: str
+    git: bool
+    project_dir: str
+    settings: str
+    wsgi: str
+    asgi: str
+    python: str
+    """What the project says of its Python version, and where."""
+    requirements: tuple[str, ...]
+    install: bool
+    """The project itself is to be installed."""
+    packages: tuple[str, ...]
+    """Requirements beside those."""
+    build_packages: tuple[str, ...]
+    run_packages: tuple[str, ...]
+    env: Mapping[str, str]
+    secrets: tuple[str, ...]
+    secret_key: str
+    """The one of them that is Django's SECRET_KEY."""
+    optional: tuple[str, ...]
+    """Environment variables that the settings have a default for."""
+    domain: str
+    database: str
+    """Its name; empty where the site has none of PostgreSQL's."""
+    static: Directory | None
+    media: Directory | None
+    celery: Celery | None
+    broker: Literal["redis", "amqp", ""]
+    health: str
+    needs: tuple[tuple[str, str], ...]
+    """(file, what is to be said or changed there)."""
+
+
+def look(root: Path) -> Project:
+    """Look at the project in `root`. Raises BadInput where no Django project is, or more than one."""
+    files = _Files(root)
+    manage = _manage(root, files)
+    return _Look(files, manage.parent).project(root)
+
+
+class _Files:
+    """The texts of a directory's files, by their paths below TOP."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def source(self, path: PurePosixPath) -> bytes | None:
+        if not path.is_relative_to(TOP):
+            return None
+        here = self.root / path.relative_to(TOP)
+        try:
+            return here.read_bytes() if here.is_file() else None
+        except OSError as error:
+            raise HostwrightError(f"{here} can't be read: {error.strerror}") from None
+
+    def text(self, path: PurePosixPath) -> str | None:
+        content = self.source(path)
+        return None if content is None else content.decode("utf-8-sig", errors="replace")
+
+    def named(self, name: str, below: PurePosixPath, depth: int) -> list[PurePosixPath]:
+        """The files called `name`, at most `depth` directories down, the nearest first."""
+        start = self.root / below.relative_to(TOP)
+        found = [path for level in range(depth + 1) for path in sorted(start.glob("*/" * level + name))]
+        inner = [path.relative_to(self.root) for path in found if path.is_file()]
+        return [TOP / path.as_posix() for path in inner if self._is_ours(path)]
+
+    def _is_ours(self, path: Path) -> bool:
+        above = list(path.parents)[:-1]
+        return not any(
+            part.name in NOT_OURS or part.name.startswith(".") or (self.root / part / "pyvenv.cfg").exists()
+            for part in above
+        )
+
+
+def _manage(root: Path, files: _Files) -> PurePosixPath:
+    found = [path for path in files.named("manage.py", TOP, 2) if "django" in (files.text(path) or "").lower()]
+    if not found:
+        raise BadInput(
+            f"there is no Django project in {root}: no manage.py here, or one or two directories down",
+            "Run `hostwright init` in the project's own directory, the one that its repository begins with.",
+        )
+    nearest = [path for path in found if len(path.parts) == len(found[0].parts)]
+    if len(nearest) > 1:
+        shown = ", ".join(_shown(path) for path in nearest)
+        raise BadInput(f"there are several Django projects in {root}: {shown}", "Run `hostwright init` in one of them.")
+    return nearest[0]
+
+
+def _shown(path: PurePosixPath) -> str:
+    return str(path.relative_to(TOP))
+
+
+class _Look:
+    def __init__(self, files: _Files, base: PurePosixPath) -> None:
+        self.files, self.base = files, base
+        self.needs: list[tuple[str, str]] = []
+        module, self.settings_file = self._settings_module()
+        self.module = module
+        self.settings = read_settings(self.settings_file, files.source) if self.settings_file else Settings()
+        self.needs += [
+            (_shown(self.settings_file), f"can't be read: {said.removeprefix(f'{TOP}/')}")
+            for said in self.settings.unread
+            if self.settings_file
+        ]
+        self.pyproject = self._pyproject()
+
+    def project(self, root: Path) -> Project:
+        requirement_files, install, copied, required = self._requirements()
+        name = _site_name(self.module, root.resolve().name)
+        database = self._database(name)
+        domain = self._domain(name)
+        celery = self._celery(required)
+        broker = self._broker(required) if celery else ""
+        wsgi, asgi = self._applications()
+        env, secrets, optional = self._environment(domain, database, broker)
+        self._security()
+        git = _in_git(root)
+        if not git:
+            self.needs.append(
+                ("site.yml", "source: without git, all that lies in the directory is in each release, deploy/ as well")
+            )
+        return Project(
+            name=name,
+            git=git,
+            project_dir=_shown(self.base),
+            settings=self.module,
+            wsgi=wsgi,
+            asgi="" if wsgi else asgi,
+            python=self._python(required),
+            requirements=requirement_files,
+            install=install,
+            packages=(*copied, *_added(required, bool(wsgi), bool(database))),
+            build_packages=("gcc", "libpq-dev", "python3-dev") if "psycopg2" in required else (),
+            run_packages=_run_packages(required),
+            env=env,
+            secrets=secrets,
+            secret_key=self._read_from("SECRET_KEY"),
+            optional=optional,
+            domain=domain,
+            database=database,
+            static=self._static(),
+            media=self._media(),
+            celery=celery,
+            broker=broker,
+            health=self._health(),
+            needs=tuple(self.needs),
+        )
+
+    def need(self, what: str) -> None:
+        """Something that the settings must say."""
+        self.needs.append((_shown(self.settings_file) if self.settings_file else "the settings", what))
+
+    def value(self, name: str) -> Any:
+        return self.settings.values.get(name)
+
+    # --- Modules
+
+    def _path(self, module: str) -> PurePosixPath | None:
+        below = self.base.joinpath(*module.split("."))
+        for candidate in (below.with_name(below.name + ".py"), below / "__init__.py"):
+            if self.files.source(candidate) is not None:
+                return candidate
+        return None
+
+    def _module(self, path: PurePosixPath) -> str:
+        return ".".join(path.relative_to(self.base).with_suffix("").parts)
+
+    def _settings_module(self) -> tuple[str, PurePosixPath | None]:
+        """The settings for production: those that are called so, else those of the WSGI module or manage.py."""
+        named = []
+        for path in (*self.files.named("wsgi.py", self.base, 2), self.base / "manage.py"):
+            match = re.search(
+                r"DJANGO_SETTINGS_MODULE['\"]\]?\s*[,=]\s*['\"]([\w.]+)['\"]", self.files.text(path) or ""
+            )
+            named += [match[1]] if match else []
+        named += [self._module(path) for path in self.files.named("settings.py", self.base, 2)]
+        for module in named:
+            package = module.rpartition(".")[0]
+            for other in (f"{module}.production", f"{module}.prod", f"{package}.production", f"{package}.prod"):
+                if other.split(".")[-2:-1] == ["settings"] and self._path(other):
+                    return other, self._path(other)
+        for module in named:
+            if self._path(module):
+                return module, self._path(module)
+        self.needs.append(("site.yml", "env.DJANGO_SETTINGS_MODULE: no settings module was found"))
+        return (named or [f"{self.base.name}.settings"])[0], None
+
+    def _applications(self) -> tuple[str, str]:
+        """(wsgi, asgi), each `module:object` or empty."""
+        found = []
+        for kind in ("WSGI", "ASGI"):
+            said = self.value(f"{kind}_APPLICATION")
+            if isinstance(said, str) and self._path(said.rpartition(".")[0]):
+                found.append(":".join(said.rsplit(".", 1)))
+            else:
+                files = self.files.named(f"{kind.lower()}.py", self.base, 2)
+                found.append(f"{self._module(files[0])}:application" if files else "")
+        wsgi, asgi = found
+        if not wsgi and not asgi:
+            self.needs.append(("site.yml", "web.wsgi: there is no wsgi.py and no asgi.py"))
+        return wsgi, asgi
+
+    # --- Dependencies
+
+    def _pyproject(self) -> dict[str, Any]:
+        text = self.files.text(TOP / "pyproject.toml")
+        if text is None:
+            return {}
+        if tomllib is None:
+            self.needs.append(("pyproject.toml", "was not read: that needs Python 3.11 or newer on this machine"))
+            return {}
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            self.needs.append(("pyproject.toml", f"can't be read: {error}"))
+            return {}
+
+    def _requirements(self) -> tuple[tuple[str, ...], bool, tuple[str, ...], dict[str, str]]:
+        """(requirements files, whether to install the project, requirements to copy, all that is required by name)."""
+        names = [f"requirements{between}{kind}.txt" for between in "/-_." for kind in ("production", "prod")]
+        names += ["requirements.txt", "requirements/requirements.txt", "requirements/base.txt"]
+        for place in dict.fromkeys((TOP, self.base)):
+            for name in names:
+                path = place / name
+                if self.files.source(path) is not None:
+                    return (_shown(path),), False, (), requirements.read(path, self.files.text)
+        described = self.pyproject.get("project", {})
+        dependencies = described.get("dependencies", [])
+        if self.pyproject.get("build-system") and (described or "poetry" in self.pyproject.get("tool", {})):
+            poetry = self.pyproject.get("tool", {}).get("poetry", {}).get("dependencies", {})
+            return (), True, (), {**requirements.of(dependencies), **requirements.of(poetry)}
+        if dependencies:
+            self.needs.append(
+                (
+                    "site.yml",
+                    "dependencies.packages: copied from pyproject.toml, which has no [build-system] to install it "
+                    "with; a requirements file of your lock (uv export, pip-compile) is better",
+                )
+            )
+            return (), False, tuple(dependencies), requirements.of(dependencies)
+        if self.files.source(TOP / "setup.py") is not None or self.files.source(TOP / "setup.cfg") is not None:
+            return (), True, (), {}
+        locks = [name for name in ("Pipfile", "uv.lock", "poetry.lock") if self.files.source(TOP / name) is not None]
+        found = f" ({locks[0]} is there: export it to one)" if locks else ""
+        self.needs.append(
+            ("site.yml", f"dependencies: there is no requirements file{found}; Django alone is filled in")
+        )
+        return (), False, ("django",), {}
+
+    def _python(self, required: Mapping[str, str]) -> str:
+        said = []
+        for name in (".python-version", "runtime.txt"):
+            text = self.files.text(TOP / name)
+            version = re.search(r"3\.[0-9]+(\.[0-9]+)?", text or "")
+            said += [f"{name} says {version[0]}"] if version else []
+        wanted = self.pyproject.get("project", {}).get("requires-python")
+        said += [f"pyproject.toml says {wanted}"] if isinstance(wanted, str) else []
+        least = requirements.least_python(required)
+        said += [f"its Django needs {least} or newer"] if least else []
+        return ", ".join(said)
+
+    # --- Settings
+
+    def _read_from(self, setting: str) -> str:
+        """The environment variable that a setting is read from, or should be."""
+        value = self.value(setting)
+        return value.name if isinstance(value, Variable) else setting
+
+    def _environment(
+        self, domain: str, database: str, broker: str
+    ) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+        """(env, names of secrets, names that have a default)."""
+        env = {"DJANGO_SETTINGS_MODULE": self.module}
+        secrets, optional = [], []
+        hosts, key = self._read_from("ALLOWED_HOSTS"), self._read_from("SECRET_KEY")
+        guesses = {hosts: domain, "DATABASE_URL": f"postgres:///{database}"}
+        for name, needed in {**self.settings.variables, hosts: True, key: True}.items():
+            guess = guesses.get(name) or _guess(name, database, broker)
+            if name == key or (needed and not guess and re.search("SECRET|KEY|PASSWORD|TOKEN|DSN", name)):
+                secrets.append(name)
+            elif needed or guess:
+                env[name] = guess
+                if not guess:
+                    self.needs.append(("site.yml", f"env.{name}: the settings read it, and have no default"))
+            else:
+                optional.append(name)
+        return env, tuple(secrets), tuple(optional)
+
+    def _security(self) -> None:
+        """What a server must not have."""
+        if not isinstance(self.value("SECRET_KEY"), Variable):
+            self.need('SECRET_KEY is not read from the environment: SECRET_KEY = os.environ["SECRET_KEY"]')
+        hosts = self.value("ALLOWED_HOSTS")
+        if not isinstance(hosts, Variable) and not (isinstance(hosts, list) and hosts):
+            self.need('ALLOWED_HOSTS lets nobody in: ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")')
+        if self.value("DEBUG") is True:
+            self.need("DEBUG is True: DEBUG = False")
+
+    def _domain(self, name: str) -> str:
+        hosts = self.value("ALLOWED_HOSTS")
+        own = (
+            [
+                host
+                for host in hosts
+                if isinstance(host, str) and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}", host)
+            ]
+            if isinstance(hosts, list)
+            else []
+        )
+        if not own:
+            self.needs.append(("site.yml", "web.domains: the names that the site answers for"))
+        return own[0] if own else f"{name}.example.com"
+
+    def _database(self, name: str) -> str:
+        databases = self.value("DATABASES")
+        default = databases.get("default") if isinstance(databases, dict) else databases
+        if isinstance(default, Variable) or (default is UNKNOWN and "DATABASE_URL" in self.settings.variables):
+            return name
+        engine = default.get("ENGINE") if isinstance(default, dict) else None
+        if isinstance(engine, str) and re.search("postgres|postgis|psycopg", engine):
+            wanted = default.get("NAME") if isinstance(default, dict) else None
+            fits = isinstance(wanted, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}", wanted)
+            return str(wanted) if fits else name
+        postgresql = f'{{"default": {{"ENGINE": "django.db.backends.postgresql", "NAME": "{name}"}}}}'
+        if isinstance(engine, str) and "sqlite3" not in engine:
+            self.need(f"DATABASES uses {engine}, which Hostwright does not provide: it makes PostgreSQL databases")
+            return ""
+        said = (
+            "uses SQLite, in a directory that each release has anew"
+            if isinstance(engine, str)
+            else "was not understood"
+        )
+        self.need(f"DATABASES {said}: DATABASES = {postgresql}")
+        return name
+
+    def _inside(self, value: Any) -> str:
+        """`value`, a directory, relative to the project; empty where it is none inside of it."""
+        if not isinstance(value, str | PurePosixPath) or not str(value):
+            return ""
+        path = requirements.normal(self.base / value)
+        return _shown(path) if path.is_relative_to(TOP) and path != TOP else ""
+
+    def _static(self) -> Directory | None:
+        apps = self.value("INSTALLED_APPS")
+        if isinstance(apps, list) and UNKNOWN not in apps and "django.contrib.staticfiles" not in apps:
+            return None
+        url, root = _url(self.value("STATIC_URL"), "/static/"), self.value("STATIC_ROOT")
+        if isinstance(root, Variable):
+            return Directory(url, "staticfiles", root.name)
+        inside = self._inside(root)
+        if not inside:
+            inside = _shown(self.base / "staticfiles")
+            said = (
+                "is not set"
+                if root is None
+                else "is no directory of the project"
+                if root is not UNKNOWN
+                else "was not understood"
+            )
+            self.need(f'STATIC_ROOT {said}: STATIC_ROOT = BASE_DIR / "staticfiles"')
+        return Directory(url, inside)
+
+    def _media(self) -> Directory | None:
+        root = self.value("MEDIA_ROOT")
+        url = _url(self.value("MEDIA_URL"), "/media/")
+        if isinstance(root, Variable):
+            return Directory(url, "", root.name)
+        if root in (None, ""):
+            return None
+        inside = self._inside(root)
+        if not inside:
+            self.need('MEDIA_ROOT is no directory of the project: MEDIA_ROOT = BASE_DIR / "media"')
+        return Directory(url, inside or _shown(self.base / "media"))
+
+    # --- Beside the web server
+
+    def _celery(self, required: Mapping[str, str]) -> Celery | None:
+        apps = self.value("INSTALLED_APPS")
+        beat_app = isinstance(apps, list) and "django_celery_beat" in apps
+        for path in [p for name in ("celery.py", "celery_app.py") for p in self.files.named(name, self.base, 3)]:
+            text = self.files.text(path) or ""
+            if not re.search(r"\bCelery\(", text):
+                continue
+            module = self._module(path).removesuffix(".celery")
+            scheduled = "beat_schedule" in text or any(name.endswith("BEAT_SCHEDULE") for name in self.settings.values)
+            scheduler = "django_celery_beat.schedulers:DatabaseScheduler" if beat_app else ""
+            return Celery(module, scheduled or beat_app, scheduler)
+        if "celery" in required:
+            self.needs.append(("site.yml", "celery: it is required, and no celery.py was found"))
+        return None
+
+    def _broker(self, required: Mapping[str, str]) -> Literal["redis", "amqp", ""]:
+        url = str(self.value("CELERY_BROKER_URL") or self.value("BROKER_URL") or "")
+        if url.startswith(("amqp", "pyamqp")):
+            return "amqp"
+        if url.startswith("redis") or "redis" in required or "redis" in required.get("celery", ""):
+            return "redis"
+        self.needs.append(("site.yml", "services: which broker Celery uses; redis: {} or amqp describes it"))
+        return ""
+
+    def _health(self) -> str:
+        module = self.value("ROOT_URLCONF")
+        path = self._path(module) if isinstance(module, str) else None
+        routes = list(_routes(self.files.source(path) if path else None))
+        if "" in routes:
+            return "/"
+        if "admin/" in routes:
+            return "/admin/login/"
+        self.needs.append(("site.yml", "health.path: a page that answers 200 without a login"))
+        return "/"
+
+
+def _routes(source: bytes | None) -> Iterator[str]:
+    """The routes of a URL configuration's own path() and re_path()."""
+    try:
+        tree = ast.parse(source or b"")
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("path", "re_path", "url")
+        ):
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value.strip("^$")
+
+
+def _url(value: Any, otherwise: str) -> str:
+    """A URL prefix as nginx is told it."""
+    if isinstance(value, str) and re.fullmatch(r"/?[\w./-]*[\w-][\w./-]*", value):
+        return f"/{value.strip('/')}/"
+    return otherwise
+
+
+def _guess(name: str, database: str, broker: str) -> str:
+    """A value for an environment variable that is known by its name."""
+    if re.fullmatch(r"(DB|DATABASE|POSTGRES|POSTGRESQL|PG)_?(NAME|DB|DATABASE)", name):
+        return database
+    if broker == "redis" and re.fullmatch(r"(CELERY_)?(BROKER|RESULT_BACKEND)(_URL)?|REDIS_URL", name):
+        return "redis://127.0.0.1:6379/0"
+    return ""
+
+
+def _added(required: Mapping[str, str], wsgi: bool, database: bool) -> Iterable[str]:
+    """What Hostwright needs in the virtualenv, and the project does not require."""
+    if "gunicorn" not in required:
+        yield "gunicorn==23.0.0"
+    if not wsgi and "uvicorn" not in required:
+        yield "uvicorn"
+    if database and not {"psycopg", "psycopg2", "psycopg2-binary", "psycopg-binary"} & set(required):
+        yield "psycopg[binary]"
+
+
+def _run_packages(required: Mapping[str, str]) -> tuple[str, ...]:
+    plain = "psycopg" in required and "binary" not in required["psycopg"]
+    return ("libpq5",) if plain or "psycopg2" in required else ()
+
+
+def _site_name(module: str, directory: str) -> str:
+    package = module.split(".")[0]
+    text = re.sub(r"[^a-z0-9]+", "-", (directory if package in GENERIC else package).lower()).strip("-0123456789")
+    name = text[:24].rstrip("-") or "site"
+    return f"{name[:19]}-site" if config.RESERVED.fullmatch(name) else name
+
+
+def _in_git(root: Path) -> bool:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0

@@ -48,7 +48,7 @@ def report(fleet: Fleet, series: rounds.Series, console: Console) -> bool:
     """Print what became of the tasks and of beat; returns whether all is as it should be."""
     found = rounds.found(fleet, series)
     verdict = check.verdict(series.names, found, series.killed)
-    beats = rounds.beat(fleet, series)
+    beats = check.beats(series.journal)
     late = check.lateness(beats, rounds.SCHEDULE, series.killed)
     problems = list(verdict.broken)
     if twice := check.together(beats):

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-ACKNOWLEDGED = 0.5
-"""Seconds from a task's last line until the broker has its acknowledgement: until then it is in flight."""
+ACKNOWLEDGED = 2.0
+"""Seconds from a task's last line until its acknowledgement is on the broker's disk: until then it is in flight."""
 
 SLACK = 1.0
 """Seconds by which beat may be late besides the time in which it did not run."""
@@ -143,9 +143,9 @@ class Beat:
     sent: tuple[tuple[str, float], ...]
 
 
-def beats(journal: str) -> list[Beat]:
-    """The processes of beat in what `journalctl -o json` says of its units."""
-    entries = [json.loads(line) for line in journal.splitlines()]
+def beats(journal: Iterable[str]) -> list[Beat]:
+    """The processes of beat in the lines that `journalctl -o json` says of its units."""
+    entries = [json.loads(line) for line in journal]
     units = list(dict.fromkeys(entry.get("UNIT") or entry.get("_SYSTEMD_UNIT") for entry in entries))
     return sorted(
         (

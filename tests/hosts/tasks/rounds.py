@@ -11,7 +11,7 @@ from pathlib import Path
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
 from tests.hosts.labs import Fleet
-from tests.hosts.tasks.check import Beat, Deploy, Kill, Run, beats, runs
+from tests.hosts.tasks.check import Deploy, Kill, Run, runs
 from tests.hosts.tasks.lab import LAB, WORKERS
 
 LOG = "/srv/shop/shared/tasks/log"
@@ -59,6 +59,8 @@ class Series:
     rounds: int = 0
     deployed: list[Deploy] = field(default_factory=list)
     killed: list[Kill] = field(default_factory=list)
+    journal: list[str] = field(default_factory=list)
+    """What beat's units said, as JSON: a host keeps its own journal no longer than its disk allows."""
 
     @property
     def name(self) -> str:
@@ -102,6 +104,7 @@ def one(fleet: Fleet, series: Series, say: Callable[[str], None]) -> None:
             kill = _kill(fleet, series.broker, number)
             series.killed.append(kill)
             say(f"{number + 1:>3} {kill.kind} killed: back after {kill.back - kill.over:.1f} s")
+    _keep_journal(fleet, series)
     series.rounds += 1
 
 
@@ -133,8 +136,8 @@ def _kill(fleet: Fleet, broker: str, number: int) -> Kill:
         time.sleep(1)
         machine.start(_host(fleet, victim))
         # A host keeps its network card over a power cut, a container gets another: no one is to wait for the old one.
-        for host in fleet.hosts:
-            fleet.on(host.name, "ip", "neigh", "flush", "all")
+        for each in fleet.hosts:
+            fleet.on(each.name, "ip", "neigh", "flush", "all")
     _await(f"all after the {kind} was killed", lambda: _back(fleet, broker))
     return Kill(kind, tuple(hosts), began, over, time.time())
 
@@ -179,10 +182,12 @@ def drain(fleet: Fleet, series: Series) -> None:
         time.sleep(1)
 
 
-def beat(fleet: Fleet, series: Series) -> list[Beat]:
-    """The processes of beat since the series began."""
-    query = f"journalctl --no-pager -q -o json -u 'shop-beat@*' --since=@{series.began:.0f}"
-    return beats(fleet.says(WORKERS[0], f"{query} --output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT"))
+def _keep_journal(fleet: Fleet, series: Series) -> None:
+    """Add what beat's units have said since the last time."""
+    last = json.loads(series.journal[-1])["__REALTIME_TIMESTAMP"] if series.journal else f"{series.began * 1e6:.0f}"
+    query = f"journalctl --no-pager -q -o json -u 'shop-beat@*' --since=@{int(last) // 10**6}"
+    lines = fleet.says(WORKERS[0], f"{query} --output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT").splitlines()
+    series.journal += [line for line in lines if int(json.loads(line)["__REALTIME_TIMESTAMP"]) > int(last)]
 
 
 def _sql(fleet: Fleet, statement: str) -> None:

@@ -36,7 +36,7 @@ def test_none_is_lost_and_none_repeated(broker: str) -> None:
     while series.rounds < series.length:
         rounds.one(fleet, series, print)
     rounds.drain(fleet, series)
-    found, beats = rounds.found(fleet, series), rounds.beat(fleet, series)
+    found, beats = rounds.found(fleet, series), check.beats(series.journal)
     assert check.verdict(series.names, found, series.killed).broken == []
     assert len(found) >= len(series.names) == 400
     assert check.together(beats) == 0

@@ -47,6 +47,8 @@ def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> Non
     printed, status = fab("plan")
     assert status == 3
     assert "-- events: make events_p202511\nSELECT hostwright.make_child(" in printed
+    assert "-- events: install the functions in schema hostwright\n-- (600 lines" in printed
+    assert "CREATE FUNCTION" not in printed
     printed, status = fab("plan", json=True)
     assert json.loads(printed.splitlines()[0])["step"] == "install the functions in schema hostwright"
     assert fab("apply", check=True)[1] == 3

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.partition import tables
@@ -16,45 +16,55 @@ from tests.postgres import servers
 
 
 @contextlib.contextmanager
-def writers(server: servers.Server, database: str, count: int, rows: int) -> Iterator[dict[str, Any]]:
-    """`count` sessions that count up rows of their own and insert; gives their waits in ms, and how much they did."""
+def sessions(
+    server: servers.Server, database: str, count: int, write: Callable[[Any, int], None]
+) -> Iterator[list[float]]:
+    """`count` sessions that call `write` with a cursor and their number every 2 ms; gives the ms of each call."""
     stop = threading.Event()
-    did: dict[str, Any] = {"waits": [], "updates": 0, "inserts": 0}
+    waits: list[float] = []
 
-    def write(number: int) -> None:
+    def go_on(number: int) -> None:
         connection = server.connect(database)
-        waits, updates, inserts = [], 0, 0
         with connection.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")
-            row = number
             while not stop.is_set():
-                row = (row + 7919 * count) % rows
                 started = time.perf_counter()
-                cursor.execute("UPDATE events SET kind = kind || '+' WHERE id = %s", (row + 1,))
-                updates += 1
-                cursor.execute(
-                    "INSERT INTO events (created_at, kind, payload) VALUES (%s, '', '{}')",
-                    (tables.NOW + dt.timedelta(seconds=1),),
-                )
-                inserts += 1
+                write(cursor, number)
                 waits.append((time.perf_counter() - started) * 1000)
                 time.sleep(0.002)
         connection.close()
-        did["waits"] += waits
-        did["updates"] += updates
-        did["inserts"] += inserts
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(count)]
+    threads = [threading.Thread(target=go_on, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     try:
         time.sleep(0.5)
-        yield did
+        yield waits
         time.sleep(0.5)
     finally:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+@contextlib.contextmanager
+def writers(server: servers.Server, database: str, count: int, rows: int) -> Iterator[dict[str, Any]]:
+    """`count` sessions that count up rows of their own and insert; gives their waits in ms, and how much they did."""
+    did: dict[str, Any] = {"updates": 0, "inserts": 0}
+    last = list(range(count))
+
+    def write(cursor: Any, number: int) -> None:
+        last[number] = row = (last[number] + 7919 * count) % rows
+        cursor.execute("UPDATE events SET kind = kind || '+' WHERE id = %s", (row + 1,))
+        did["updates"] += 1
+        cursor.execute(
+            "INSERT INTO events (created_at, kind, payload) VALUES (%s, '', '{}')",
+            (tables.NOW + dt.timedelta(seconds=1),),
+        )
+        did["inserts"] += 1
+
+    with sessions(server, database, count, write) as did["waits"]:
+        yield did
 
 
 def _filled(server: servers.Server, name: str, rows: int) -> Any:

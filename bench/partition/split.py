@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bench.partition import care, tables
 from bench.report import Figure, median, ratio
 from hostwright.partition import apply
 from hostwright.partition.plan import Step
@@ -30,12 +30,7 @@ BODY = "0123456789abcdef" * 90
 
 def _make(server: servers.Server, name: str, how: str, rows: int) -> Any:
     """A connection to a new database with the table filled, `plain` or `split`."""
-    admin = server.connect("postgres")
-    with admin.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {name}")
-        cursor.execute(f"CREATE DATABASE {name}")
-    admin.close()
-    connection = server.connect(name)
+    connection = tables.database(server, name)
     with connection.cursor() as cursor:
         cursor.execute(TABLE)
         cursor.execute(FILL.format(rows=rows))
@@ -118,37 +113,17 @@ def _written(connection: Any) -> int:
 @contextmanager
 def _writers(server: servers.Server, database: str) -> Iterator[dict[str, Any]]:
     """Two sessions that count up rows of their own, and change the body of some; gives their waits in ms."""
-    stop = threading.Event()
-    did: dict[str, Any] = {"waits": [], "updates": 0}
+    did: dict[str, Any] = {"updates": 0}
+    last = [0, 1]
 
-    def write(number: int) -> None:
-        connection = server.connect(database)
-        waits, row = [], number
-        with connection.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = off")
-            while not stop.is_set():
-                row = (row + 7918) % ROWS
-                body = ", body = body || '.'" if row % 10 == number else ""
-                started = time.perf_counter()
-                cursor.execute(f"UPDATE articles SET views = views + 1{body} WHERE id = {row + 1}")
-                waits.append((time.perf_counter() - started) * 1000)
-                assert cursor.rowcount == 1
-                time.sleep(0.002)
-        connection.close()
-        did["waits"] += waits
-        did["updates"] += len(waits)
+    def write(cursor: Any, number: int) -> None:
+        last[number] = row = (last[number] + 7918) % ROWS
+        body = ", body = body || '.'" if row % 10 == number else ""
+        cursor.execute(f"UPDATE articles SET views = views + 1{body} WHERE id = {row + 1}")
+        did["updates"] += cursor.rowcount
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        time.sleep(0.5)
+    with care.sessions(server, database, 2, write) as did["waits"]:
         yield did
-        time.sleep(0.5)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def adopt(server: servers.Server, rounds: int) -> list[Figure]:

@@ -29,14 +29,19 @@ def month(back: int) -> dt.datetime:
     return HOT.replace(year=months // 12, month=months % 12 + 1)
 
 
-def make(server: servers.Server, name: str, how: str, months: int = 12) -> Any:
-    """A connection to a new database whose empty table is divided as `how` says, with children for `months` months."""
+def database(server: servers.Server, name: str) -> Any:
+    """A connection to a new, empty database."""
     admin = server.connect("postgres")
     with admin.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {name}")
         cursor.execute(f"CREATE DATABASE {name}")
     admin.close()
-    connection = server.connect(name)
+    return server.connect(name)
+
+
+def make(server: servers.Server, name: str, how: str, months: int = 12) -> Any:
+    """A connection to a new database whose empty table is divided as `how` says, with children for `months` months."""
+    connection = database(server, name)
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
         wide = ", PRIMARY KEY (id, created_at)" if how in ("wide", "native", "partman") else ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterator
+import random
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +150,36 @@ def events(database: Database) -> Database:
         " FROM generate_series(0, 49) n ORDER BY n"
     )
     return database
+
+
+@contextlib.contextmanager
+def sessions(database: Database, work: Callable[[Any, random.Random, int], None]) -> Iterator[None]:
+    """Two sessions that go on with `work` (a cursor, dice, and which of the two); fails where one of them has."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def go_on(number: int) -> None:
+        connection = database.connect()
+        dice = random.Random(number)
+        try:
+            with connection.cursor() as cursor:
+                while not stop.is_set():
+                    work(cursor, dice, number)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=go_on, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
 
 
 def spec(**values: Any) -> PartitionSpec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, undo
-from tests.postgres.conftest import Database, spec
+from tests.postgres.conftest import Database, sessions, spec
 
 
 def drained(**values: Any) -> Any:
@@ -39,37 +38,18 @@ def many(events: Database) -> Database:
 @contextlib.contextmanager
 def writers(database: Database) -> Iterator[list[int]]:
     """Two writers that count up rows of their own and insert new ones; gives what they did: updates and inserts."""
-    stop = threading.Event()
     did = [0, 0]
-    failures: list[BaseException] = []
 
-    def write(number: int) -> None:
-        connection = database.connect()
-        dice = random.Random(number)
-        try:
-            with connection.cursor() as cursor:
-                while not stop.is_set():
-                    row = dice.randrange(51, 20001, 2) + number
-                    cursor.execute("UPDATE events SET count = count + 1 WHERE id = %s", (row,))
-                    did[0] += cursor.rowcount
-                    assert cursor.rowcount == 1, f"an update of row {row} was lost"
-                    cursor.execute("INSERT INTO events (created_at) VALUES ('2026-03-14 12:00+00')")
-                    did[1] += 1
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            connection.close()
+    def write(cursor: Any, dice: random.Random, number: int) -> None:
+        row = dice.randrange(51, 20001, 2) + number
+        cursor.execute("UPDATE events SET count = count + 1 WHERE id = %s", (row,))
+        did[0] += cursor.rowcount
+        assert cursor.rowcount == 1, f"an update of row {row} was lost"
+        cursor.execute("INSERT INTO events (created_at) VALUES ('2026-03-14 12:00+00')")
+        did[1] += 1
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in (0, 1)]
-    for thread in threads:
-        thread.start()
-    try:
+    with sessions(database, write):
         yield did
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert failures == []
 
 
 def test_landing_with_writers_on(many: Database) -> None:

@@ -22,7 +22,7 @@ from hostwright.partition import apply, render
 from hostwright.partition.plan import Step
 from hostwright.partition.spec import SplitSpec
 from hostwright.partition.split import catalog, plan, verify
-from tests.postgres.conftest import RECORDING, Database
+from tests.postgres.conftest import RECORDING, Database, sessions
 from tests.postgres.test_django import django, library, plain  # noqa: F401
 from tests.postgres.test_tasks import SITE, fab  # noqa: F401
 
@@ -415,44 +415,25 @@ def test_a_column_that_came_later(articles: Database) -> None:
 @contextlib.contextmanager
 def writers(database: Database) -> Iterator[list[int]]:
     """Two writers with rows of their own: they count up, write both parts, insert and delete; gives what they did."""
-    stop = threading.Event()
     did = [0, 0]
-    failures: list[BaseException] = []
 
-    def write(number: int) -> None:
-        connection = database.connect()
-        dice = random.Random(number)
-        try:
-            with connection.cursor() as cursor:
-                while not stop.is_set():
-                    row = dice.randrange(101, 2001, 2) + number
-                    narrow = f"UPDATE articles SET price = price + 1 WHERE id = {row}"
-                    both = f"UPDATE articles SET price = price + 1, body = body || '+' WHERE id = {row}"
-                    cursor.execute(dice.choice([narrow, both]))
-                    did[0] += cursor.rowcount
-                    assert cursor.rowcount == 1, f"an update of row {row} was lost"
-                    cursor.execute("INSERT INTO articles (title, body) VALUES ('w', 'w') RETURNING id")
-                    (new,) = cursor.fetchone()
-                    if dice.random() < 0.5:
-                        cursor.execute(f"DELETE FROM articles WHERE id = {new}")
-                        assert cursor.rowcount == 1
-                    else:
-                        did[1] += 1
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            connection.close()
+    def write(cursor: Any, dice: random.Random, number: int) -> None:
+        row = dice.randrange(101, 2001, 2) + number
+        narrow = f"UPDATE articles SET price = price + 1 WHERE id = {row}"
+        both = f"UPDATE articles SET price = price + 1, body = body || '+' WHERE id = {row}"
+        cursor.execute(dice.choice([narrow, both]))
+        did[0] += cursor.rowcount
+        assert cursor.rowcount == 1, f"an update of row {row} was lost"
+        cursor.execute("INSERT INTO articles (title, body) VALUES ('w', 'w') RETURNING id")
+        (new,) = cursor.fetchone()
+        if dice.random() < 0.5:
+            cursor.execute(f"DELETE FROM articles WHERE id = {new}")
+            assert cursor.rowcount == 1
+        else:
+            did[1] += 1
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in (0, 1)]
-    for thread in threads:
-        thread.start()
-    try:
+    with sessions(database, write):
         yield did
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert failures == []
 
 
 def test_writers_lose_nothing(articles: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -16,9 +17,18 @@ except ImportError as error:
     ) from error
 
 
+def _plain(value: Any) -> Any:
+    """The same in plain containers: those of core 2.19 and newer fill themselves only when Python reads them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
+
+
 def _site(data: Any) -> config.Site:
     try:
-        return config.load(data)
+        return config.load(_plain(data))
     except HostwrightError as error:
         raise AnsibleFilterError(str(error)) from None
 

@@ -5,27 +5,17 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from hostwright import config
-from hostwright.errors import BadInput, HostwrightError
-from hostwright.init import requirements
+from hostwright.init.dependencies import Dependencies, Required
 from hostwright.init.settings import UNKNOWN, Settings, Variable
 from hostwright.init.settings import read as read_settings
+from hostwright.init.sources import SITE, TOP, Need, Sources, manage_py, normal, shown
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    tomllib = None
-
-TOP = PurePosixPath("/project")
-"""Stands for the project's directory in the paths that its settings make."""
-
-NOT_OURS = {"node_modules", "site-packages", "venv", "env", "deploy"}
 GENERIC = {"config", "conf", "core", "project", "server", "settings", "src", "app", "backend", "django"}
 """Names of packages that say nothing of a site."""
 
@@ -56,15 +46,7 @@ class Project:
     settings: str
     wsgi: str
     asgi: str
-    python: str
-    """What the project says of its Python version, and where."""
-    requirements: tuple[str, ...]
-    install: bool
-    """The project itself is to be installed."""
-    packages: tuple[str, ...]
-    """Requirements beside those."""
-    build_packages: tuple[str, ...]
-    run_packages: tuple[str, ...]
+    dependencies: Dependencies
     env: Mapping[str, str]
     secrets: tuple[str, ...]
     secret_key: str
@@ -79,111 +61,47 @@ class Project:
     celery: Celery | None
     broker: Literal["redis", "amqp", ""]
     health: str
-    needs: tuple[tuple[str, str], ...]
-    """(file, what is to be said or changed there)."""
+    needs: tuple[Need, ...]
 
 
 def look(root: Path) -> Project:
     """Look at the project in `root`. Raises BadInput where no Django project is, or more than one."""
-    files = _Files(root)
-    manage = _manage(root, files)
-    return _Look(files, manage.parent).project(root)
-
-
-class _Files:
-    """The texts of a directory's files, by their paths below TOP."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def source(self, path: PurePosixPath) -> bytes | None:
-        if not path.is_relative_to(TOP):
-            return None
-        here = self.root / path.relative_to(TOP)
-        try:
-            return here.read_bytes() if here.is_file() else None
-        except OSError as error:
-            raise HostwrightError(f"{here} can't be read: {error.strerror}") from None
-
-    def text(self, path: PurePosixPath) -> str | None:
-        content = self.source(path)
-        return None if content is None else content.decode("utf-8-sig", errors="replace")
-
-    def named(self, name: str, below: PurePosixPath, depth: int) -> list[PurePosixPath]:
-        """The files called `name`, at most `depth` directories down, the nearest first."""
-        start = self.root / below.relative_to(TOP)
-        found = [path for level in range(depth + 1) for path in sorted(start.glob("*/" * level + name))]
-        inner = [path.relative_to(self.root) for path in found if path.is_file()]
-        return [TOP / path.as_posix() for path in inner if self._is_ours(path)]
-
-    def _is_ours(self, path: Path) -> bool:
-        above = list(path.parents)[:-1]
-        return not any(
-            part.name in NOT_OURS or part.name.startswith(".") or (self.root / part / "pyvenv.cfg").exists()
-            for part in above
-        )
-
-
-def _manage(root: Path, files: _Files) -> PurePosixPath:
-    found = [path for path in files.named("manage.py", TOP, 2) if "django" in (files.text(path) or "").lower()]
-    if not found:
-        raise BadInput(
-            f"there is no Django project in {root}: no manage.py here, or one or two directories down",
-            "Run `hostwright init` in the project's own directory, the one that its repository begins with.",
-        )
-    nearest = [path for path in found if len(path.parts) == len(found[0].parts)]
-    if len(nearest) > 1:
-        shown = ", ".join(_shown(path) for path in nearest)
-        raise BadInput(f"there are several Django projects in {root}: {shown}", "Run `hostwright init` in one of them.")
-    return nearest[0]
-
-
-def _shown(path: PurePosixPath) -> str:
-    return str(path.relative_to(TOP))
+    sources = Sources(root)
+    return _Look(sources, manage_py(sources).parent).project(root)
 
 
 class _Look:
-    def __init__(self, files: _Files, base: PurePosixPath) -> None:
-        self.files, self.base = files, base
-        self.needs: list[tuple[str, str]] = []
+    def __init__(self, sources: Sources, base: PurePosixPath) -> None:
+        self.sources, self.base = sources, base
+        self.needs: list[Need] = []
         module, self.settings_file = self._settings_module()
         self.module = module
-        self.settings = read_settings(self.settings_file, files.source) if self.settings_file else Settings()
-        self.needs += [
-            (_shown(self.settings_file), f"can't be read: {said.removeprefix(f'{TOP}/')}")
-            for said in self.settings.unread
-            if self.settings_file
-        ]
-        self.pyproject = self._pyproject()
+        self.settings = read_settings(self.settings_file, sources.source) if self.settings_file else Settings()
+        self.needs += [(shown(path), why) for path, why in self.settings.unread]
+        self.required = Required(sources, base, self.needs)
 
     def project(self, root: Path) -> Project:
-        requirement_files, install, copied, required = self._requirements()
         name = _site_name(self.module, root.resolve().name)
         database = self._database(name)
         domain = self._domain(name)
-        celery = self._celery(required)
-        broker = self._broker(required) if celery else ""
+        celery = self._celery()
+        broker = self._broker() if celery else ""
         wsgi, asgi = self._applications()
         env, secrets, optional = self._environment(domain, database, broker)
         self._security()
         git = _in_git(root)
         if not git:
             self.needs.append(
-                ("site.yml", "source: without git, all that lies in the directory is in each release, deploy/ as well")
+                (SITE, "source: without git, all that lies in the directory is in each release, deploy/ as well")
             )
         return Project(
             name=name,
             git=git,
-            project_dir=_shown(self.base),
+            project_dir=shown(self.base),
             settings=self.module,
             wsgi=wsgi,
             asgi="" if wsgi else asgi,
-            python=self._python(required),
-            requirements=requirement_files,
-            install=install,
-            packages=(*copied, *_added(required, bool(wsgi), bool(database))),
-            build_packages=("gcc", "libpq-dev", "python3-dev") if "psycopg2" in required else (),
-            run_packages=_run_packages(required),
+            dependencies=self.required.dependencies(bool(wsgi), bool(database)),
             env=env,
             secrets=secrets,
             secret_key=self._read_from("SECRET_KEY"),
@@ -200,7 +118,7 @@ class _Look:
 
     def need(self, what: str) -> None:
         """Something that the settings must say."""
-        self.needs.append((_shown(self.settings_file) if self.settings_file else "the settings", what))
+        self.needs.append((shown(self.settings_file) if self.settings_file else "the settings", what))
 
     def value(self, name: str) -> Any:
         return self.settings.values.get(name)
@@ -210,7 +128,7 @@ class _Look:
     def _path(self, module: str) -> PurePosixPath | None:
         below = self.base.joinpath(*module.split("."))
         for candidate in (below.with_name(below.name + ".py"), below / "__init__.py"):
-            if self.files.source(candidate) is not None:
+            if self.sources.source(candidate) is not None:
                 return candidate
         return None
 
@@ -220,12 +138,12 @@ class _Look:
     def _settings_module(self) -> tuple[str, PurePosixPath | None]:
         """The settings for production: those that are called so, else those of the WSGI module or manage.py."""
         named = []
-        for path in (*self.files.named("wsgi.py", self.base, 2), self.base / "manage.py"):
+        for path in (*self.sources.named("wsgi.py", self.base, 2), self.base / "manage.py"):
             match = re.search(
-                r"DJANGO_SETTINGS_MODULE['\"]\]?\s*[,=]\s*['\"]([\w.]+)['\"]", self.files.text(path) or ""
+                r"DJANGO_SETTINGS_MODULE['\"]\]?\s*[,=]\s*['\"]([\w.]+)['\"]", self.sources.text(path) or ""
             )
             named += [match[1]] if match else []
-        named += [self._module(path) for path in self.files.named("settings.py", self.base, 2)]
+        named += [self._module(path) for path in self.sources.named("settings.py", self.base, 2)]
         for module in named:
             package = module.rpartition(".")[0]
             for other in (f"{module}.production", f"{module}.prod", f"{package}.production", f"{package}.prod"):
@@ -234,7 +152,7 @@ class _Look:
         for module in named:
             if self._path(module):
                 return module, self._path(module)
-        self.needs.append(("site.yml", "env.DJANGO_SETTINGS_MODULE: no settings module was found"))
+        self.needs.append((SITE, "env.DJANGO_SETTINGS_MODULE: no settings module was found"))
         return (named or [f"{self.base.name}.settings"])[0], None
 
     def _applications(self) -> tuple[str, str]:
@@ -245,71 +163,12 @@ class _Look:
             if isinstance(said, str) and self._path(said.rpartition(".")[0]):
                 found.append(":".join(said.rsplit(".", 1)))
             else:
-                files = self.files.named(f"{kind.lower()}.py", self.base, 2)
+                files = self.sources.named(f"{kind.lower()}.py", self.base, 2)
                 found.append(f"{self._module(files[0])}:application" if files else "")
         wsgi, asgi = found
         if not wsgi and not asgi:
-            self.needs.append(("site.yml", "web.wsgi: there is no wsgi.py and no asgi.py"))
+            self.needs.append((SITE, "web.wsgi: there is no wsgi.py and no asgi.py"))
         return wsgi, asgi
-
-    # --- Dependencies
-
-    def _pyproject(self) -> dict[str, Any]:
-        text = self.files.text(TOP / "pyproject.toml")
-        if text is None:
-            return {}
-        if tomllib is None:
-            self.needs.append(("pyproject.toml", "was not read: that needs Python 3.11 or newer on this machine"))
-            return {}
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            self.needs.append(("pyproject.toml", f"can't be read: {error}"))
-            return {}
-
-    def _requirements(self) -> tuple[tuple[str, ...], bool, tuple[str, ...], dict[str, str]]:
-        """(requirements files, whether to install the project, requirements to copy, all that is required by name)."""
-        names = [f"requirements{between}{kind}.txt" for between in "/-_." for kind in ("production", "prod")]
-        names += ["requirements.txt", "requirements/requirements.txt", "requirements/base.txt"]
-        for place in dict.fromkeys((TOP, self.base)):
-            for name in names:
-                path = place / name
-                if self.files.source(path) is not None:
-                    return (_shown(path),), False, (), requirements.read(path, self.files.text)
-        described = self.pyproject.get("project", {})
-        dependencies = described.get("dependencies", [])
-        if self.pyproject.get("build-system") and (described or "poetry" in self.pyproject.get("tool", {})):
-            poetry = self.pyproject.get("tool", {}).get("poetry", {}).get("dependencies", {})
-            return (), True, (), {**requirements.of(dependencies), **requirements.of(poetry)}
-        if dependencies:
-            self.needs.append(
-                (
-                    "site.yml",
-                    "dependencies.packages: copied from pyproject.toml, which has no [build-system] to install it "
-                    "with; a requirements file of your lock (uv export, pip-compile) is better",
-                )
-            )
-            return (), False, tuple(dependencies), requirements.of(dependencies)
-        if self.files.source(TOP / "setup.py") is not None or self.files.source(TOP / "setup.cfg") is not None:
-            return (), True, (), {}
-        locks = [name for name in ("Pipfile", "uv.lock", "poetry.lock") if self.files.source(TOP / name) is not None]
-        found = f" ({locks[0]} is there: export it to one)" if locks else ""
-        self.needs.append(
-            ("site.yml", f"dependencies: there is no requirements file{found}; Django alone is filled in")
-        )
-        return (), False, ("django",), {}
-
-    def _python(self, required: Mapping[str, str]) -> str:
-        said = []
-        for name in (".python-version", "runtime.txt"):
-            text = self.files.text(TOP / name)
-            version = re.search(r"3\.[0-9]+(\.[0-9]+)?", text or "")
-            said += [f"{name} says {version[0]}"] if version else []
-        wanted = self.pyproject.get("project", {}).get("requires-python")
-        said += [f"pyproject.toml says {wanted}"] if isinstance(wanted, str) else []
-        least = requirements.least_python(required)
-        said += [f"its Django needs {least} or newer"] if least else []
-        return ", ".join(said)
 
     # --- Settings
 
@@ -324,26 +183,32 @@ class _Look:
         """(env, names of secrets, names that have a default)."""
         env = {"DJANGO_SETTINGS_MODULE": self.module}
         secrets, optional = [], []
-        hosts, key = self._read_from("ALLOWED_HOSTS"), self._read_from("SECRET_KEY")
-        guesses = {hosts: domain, "DATABASE_URL": f"postgres:///{database}"}
-        for name, needed in {**self.settings.variables, hosts: True, key: True}.items():
+        key = self._read_from("SECRET_KEY")
+        wanted = {**self.settings.variables, key: True}
+        guesses = {"DATABASE_URL": f"postgres:///{database}"}
+        if isinstance(self.value("ALLOWED_HOSTS"), Variable) or self._lets_nobody_in():
+            hosts = self._read_from("ALLOWED_HOSTS")
+            wanted[hosts], guesses[hosts] = True, domain
+        for name, needed in wanted.items():
             guess = guesses.get(name) or _guess(name, database, broker)
             if name == key or (needed and not guess and re.search("SECRET|KEY|PASSWORD|TOKEN|DSN", name)):
                 secrets.append(name)
             elif needed or guess:
                 env[name] = guess
                 if not guess:
-                    self.needs.append(("site.yml", f"env.{name}: the settings read it, and have no default"))
+                    self.needs.append((SITE, f"env.{name}: the settings read it, and have no default"))
             else:
                 optional.append(name)
         return env, tuple(secrets), tuple(optional)
 
+    def _lets_nobody_in(self) -> bool:
+        return self.value("ALLOWED_HOSTS") in (None, [])
+
     def _security(self) -> None:
         """What a server must not have."""
-        if not isinstance(self.value("SECRET_KEY"), Variable):
+        if isinstance(self.value("SECRET_KEY"), str | None):
             self.need('SECRET_KEY is not read from the environment: SECRET_KEY = os.environ["SECRET_KEY"]')
-        hosts = self.value("ALLOWED_HOSTS")
-        if not isinstance(hosts, Variable) and not (isinstance(hosts, list) and hosts):
+        if self._lets_nobody_in():
             self.need('ALLOWED_HOSTS lets nobody in: ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")')
         if self.value("DEBUG") is True:
             self.need("DEBUG is True: DEBUG = False")
@@ -360,7 +225,7 @@ class _Look:
             else []
         )
         if not own:
-            self.needs.append(("site.yml", "web.domains: the names that the site answers for"))
+            self.needs.append((SITE, "web.domains: the names that the site answers for"))
         return own[0] if own else f"{name}.example.com"
 
     def _database(self, name: str) -> str:
@@ -389,8 +254,8 @@ class _Look:
         """`value`, a directory, relative to the project; empty where it is none inside of it."""
         if not isinstance(value, str | PurePosixPath) or not str(value):
             return ""
-        path = requirements.normal(self.base / value)
-        return _shown(path) if path.is_relative_to(TOP) and path != TOP else ""
+        path = normal(self.base / value)
+        return shown(path) if path.is_relative_to(TOP) and path != TOP else ""
 
     def _static(self) -> Directory | None:
         apps = self.value("INSTALLED_APPS")
@@ -401,7 +266,7 @@ class _Look:
             return Directory(url, "staticfiles", root.name)
         inside = self._inside(root)
         if not inside:
-            inside = _shown(self.base / "staticfiles")
+            inside = shown(self.base / "staticfiles")
             said = (
                 "is not set"
                 if root is None
@@ -422,43 +287,47 @@ class _Look:
         inside = self._inside(root)
         if not inside:
             self.need('MEDIA_ROOT is no directory of the project: MEDIA_ROOT = BASE_DIR / "media"')
-        return Directory(url, inside or _shown(self.base / "media"))
+        return Directory(url, inside or shown(self.base / "media"))
 
     # --- Beside the web server
 
-    def _celery(self, required: Mapping[str, str]) -> Celery | None:
+    def _celery(self) -> Celery | None:
         apps = self.value("INSTALLED_APPS")
         beat_app = isinstance(apps, list) and "django_celery_beat" in apps
-        for path in [p for name in ("celery.py", "celery_app.py") for p in self.files.named(name, self.base, 3)]:
-            text = self.files.text(path) or ""
+        for path in [p for name in ("celery.py", "celery_app.py") for p in self.sources.named(name, self.base, 3)]:
+            text = self.sources.text(path) or ""
             if not re.search(r"\bCelery\(", text):
                 continue
             module = self._module(path).removesuffix(".celery")
             scheduled = "beat_schedule" in text or any(name.endswith("BEAT_SCHEDULE") for name in self.settings.values)
             scheduler = "django_celery_beat.schedulers:DatabaseScheduler" if beat_app else ""
             return Celery(module, scheduled or beat_app, scheduler)
-        if "celery" in required:
-            self.needs.append(("site.yml", "celery: it is required, and no celery.py was found"))
+        if "celery" in self.required.names:
+            self.needs.append((SITE, "celery: it is required, and no celery.py was found"))
         return None
 
-    def _broker(self, required: Mapping[str, str]) -> Literal["redis", "amqp", ""]:
+    def _broker(self) -> Literal["redis", "amqp", ""]:
         url = str(self.value("CELERY_BROKER_URL") or self.value("BROKER_URL") or "")
         if url.startswith(("amqp", "pyamqp")):
             return "amqp"
-        if url.startswith("redis") or "redis" in required or "redis" in required.get("celery", ""):
+        if (
+            url.startswith("redis")
+            or "redis" in self.required.names
+            or "redis" in self.required.names.get("celery", "")
+        ):
             return "redis"
-        self.needs.append(("site.yml", "services: which broker Celery uses; redis: {} or amqp describes it"))
+        self.needs.append((SITE, "services: which broker Celery uses; redis: {} or amqp describes it"))
         return ""
 
     def _health(self) -> str:
         module = self.value("ROOT_URLCONF")
         path = self._path(module) if isinstance(module, str) else None
-        routes = list(_routes(self.files.source(path) if path else None))
+        routes = list(_routes(self.sources.source(path) if path else None))
         if "" in routes:
             return "/"
         if "admin/" in routes:
             return "/admin/login/"
-        self.needs.append(("site.yml", "health.path: a page that answers 200 without a login"))
+        self.needs.append((SITE, "health.path: a page that answers 200 without a login"))
         return "/"
 
 
@@ -493,21 +362,6 @@ def _guess(name: str, database: str, broker: str) -> str:
     if broker == "redis" and re.fullmatch(r"(CELERY_)?(BROKER|RESULT_BACKEND)(_URL)?|REDIS_URL", name):
         return "redis://127.0.0.1:6379/0"
     return ""
-
-
-def _added(required: Mapping[str, str], wsgi: bool, database: bool) -> Iterable[str]:
-    """What Hostwright needs in the virtualenv, and the project does not require."""
-    if "gunicorn" not in required:
-        yield "gunicorn==23.0.0"
-    if not wsgi and "uvicorn" not in required:
-        yield "uvicorn"
-    if database and not {"psycopg", "psycopg2", "psycopg2-binary", "psycopg-binary"} & set(required):
-        yield "psycopg[binary]"
-
-
-def _run_packages(required: Mapping[str, str]) -> tuple[str, ...]:
-    plain = "psycopg" in required and "binary" not in required["psycopg"]
-    return ("libpq5",) if plain or "psycopg2" in required else ()
 
 
 def _site_name(module: str, directory: str) -> str:

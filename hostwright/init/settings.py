@@ -38,8 +38,8 @@ class Settings:
     values: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, bool] = field(default_factory=dict)
     """The environment variables that are read -> whether there is no default."""
-    unread: list[str] = field(default_factory=list)
-    """Files that are not Python, with the line."""
+    unread: list[tuple[PurePosixPath, str]] = field(default_factory=list)
+    """Files that can't be understood, and why."""
 
 
 def read(path: PurePosixPath, source: Source) -> Settings:
@@ -57,7 +57,8 @@ def _read(path: PurePosixPath, source: Source, found: Settings, seen: set[PurePo
     try:
         module = ast.parse(text)
     except (SyntaxError, ValueError) as error:
-        found.unread.append(f"{path}: line {getattr(error, 'lineno', None) or 1} is no Python of this interpreter's")
+        line = getattr(error, "lineno", None) or 1
+        found.unread.append((path, f"line {line} is no Python that this interpreter knows"))
         return
     _Module(path, source, found, seen).run(module.body)
     for variable in _variables(module):

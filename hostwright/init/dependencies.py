@@ -1,0 +1,177 @@
+"""What a project requires, and how Hostwright is told to install that."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from hostwright.init.sources import SITE, TOP, Need, Sources, normal, shown
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = None
+
+KINDS = ("production", "prod")
+REQUIREMENTS = (
+    *(f"requirements{between}{kind}.txt" for between in "/-_." for kind in KINDS),
+    "requirements.txt",
+    "requirements/requirements.txt",
+    "requirements/base.txt",
+)
+"""Requirements files for production, the first that is there counts."""
+
+DRIVERS = {"psycopg", "psycopg-binary", "psycopg2", "psycopg2-binary"}
+
+PYTHONS = ((6, 0, "3.12"), (5, 0, "3.10"), (4, 0, "3.8"))
+"""From this Django on, the oldest Python that it runs on."""
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """What is to be installed."""
+
+    requirements: tuple[str, ...] = ()
+    install: bool = False
+    """The project itself, with what it requires."""
+    packages: tuple[str, ...] = ()
+    """Requirements beside those."""
+    build: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+    """Distribution packages."""
+    python: str = ""
+    """What the project says of its Python version, and where."""
+
+
+class Required:
+    """What the project in `base` requires: found once, then asked by name. What is missing is added to `needs`."""
+
+    def __init__(self, sources: Sources, base: PurePosixPath, needs: list[Need]) -> None:
+        self._sources, self._base, self._needs = sources, base, needs
+        self._pyproject = self._read_pyproject()
+        self._files: tuple[str, ...] = ()
+        self._install = False
+        self._copied: tuple[str, ...] = ()
+        self.names = self._find()
+        """Distribution -> extras and version, as they are written."""
+
+    def dependencies(self, wsgi: bool, database: bool) -> Dependencies:
+        """What to install for a site with a WSGI application, and with a database of PostgreSQL's."""
+        plain = "psycopg" in self.names and "binary" not in self.names["psycopg"]
+        compiled = "psycopg2" in self.names
+        return Dependencies(
+            requirements=self._files,
+            install=self._install,
+            packages=(*self._copied, *self._added(wsgi, database)),
+            build=("gcc", "libpq-dev", "python3-dev") if compiled else (),
+            run=("libpq5",) if plain or compiled else (),
+            python=", ".join(self._python()),
+        )
+
+    def _added(self, wsgi: bool, database: bool) -> Iterator[str]:
+        """What Hostwright needs in the virtualenv, and the project does not require."""
+        if "gunicorn" not in self.names:
+            yield "gunicorn==23.0.0"
+        if not wsgi and "uvicorn" not in self.names:
+            yield "uvicorn"
+        if database and not DRIVERS & set(self.names):
+            yield "psycopg[binary]"
+
+    def _find(self) -> dict[str, str]:
+        for place in dict.fromkeys((TOP, self._base)):
+            for path in (place / name for name in REQUIREMENTS):
+                if self._sources.source(path) is not None:
+                    self._files = (shown(path),)
+                    return self._in_file(path, set())
+        project, poetry = self._table("project"), self._table("tool", "poetry")
+        listed = project.get("dependencies")
+        dependencies = [line for line in listed if isinstance(line, str)] if isinstance(listed, list) else []
+        if "build-system" in self._pyproject and (project or poetry):
+            self._install = True
+            return _names([*dependencies, *self._table("tool", "poetry", "dependencies")])
+        if dependencies:
+            self._copied = tuple(dependencies)
+            self._needs.append(
+                (
+                    SITE,
+                    "dependencies.packages: copied from pyproject.toml, which has no [build-system] to install it "
+                    "with; a requirements file made of your lock is better",
+                )
+            )
+            return _names(dependencies)
+        if any(self._sources.source(TOP / name) is not None for name in ("setup.py", "setup.cfg")):
+            self._install = True
+            return {}
+        self._copied = ("django",)
+        locks = [name for name in ("Pipfile", "uv.lock", "poetry.lock") if self._sources.source(TOP / name) is not None]
+        found = f" ({locks[0]} is there: export it to one)" if locks else ""
+        self._needs.append((SITE, f"dependencies: no requirements file was found{found}; Django alone is filled in"))
+        return {}
+
+    def _in_file(self, path: PurePosixPath, seen: set[PurePosixPath]) -> dict[str, str]:
+        """What a requirements file, and those that it includes, name."""
+        if path in seen:
+            return {}
+        seen.add(path)
+        found: dict[str, str] = {}
+        for line in (self._sources.text(path) or "").replace("\\\n", " ").splitlines():
+            included = re.match(r"\s*(?:-r|--requirement)[\s=]*(\S+)", line)
+            if included:
+                found |= self._in_file(normal(path.parent / included[1]), seen)
+            else:
+                found |= _names([line])
+        return found
+
+    def _python(self) -> Iterator[str]:
+        for name in (".python-version", "runtime.txt"):
+            version = re.search(r"3\.[0-9]+(\.[0-9]+)?", self._sources.text(TOP / name) or "")
+            if version:
+                yield f"{name} says {version[0]}"
+        wanted = self._table("project").get("requires-python")
+        if isinstance(wanted, str):
+            yield f"pyproject.toml says {wanted}"
+        least = _least_python(self.names)
+        if least:
+            yield f"its Django needs {least} or newer"
+
+    def _read_pyproject(self) -> dict[str, Any]:
+        text = self._sources.text(TOP / "pyproject.toml")
+        if text is None:
+            return {}
+        if tomllib is None:
+            self._needs.append(("pyproject.toml", "was not read: that needs Python 3.11 or newer on this machine"))
+            return {}
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            self._needs.append(("pyproject.toml", f"can't be read: {error}"))
+            return {}
+
+    def _table(self, *path: str) -> dict[str, Any]:
+        """A table of pyproject.toml, empty where it is not there."""
+        found: Any = self._pyproject
+        for part in path:
+            found = found.get(part) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
+
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*([^;#]*)")
+
+
+def _names(lines: Iterable[str]) -> dict[str, str]:
+    """The distributions that requirements name -> extras and version."""
+    found = {}
+    for match in filter(None, map(_REQUIREMENT.match, lines)):
+        found[re.sub(r"[-_.]+", "-", match[1]).lower()] = f"{match[2] or ''}{match[3]}".split(" --")[0].strip()
+    return found
+
+
+def _least_python(required: Mapping[str, str]) -> str:
+    """The oldest Python that the required Django runs on, such as 3.12; empty where that is not known."""
+    version = re.search(r"(?:==|>=|~=)\s*([0-9]+)\.?([0-9]*)", required.get("django", ""))
+    wanted = (int(version[1]), int(version[2] or 0)) if version else (0, 0)
+    return next((python for major, minor, python in PYTHONS if wanted >= (major, minor)), "")

@@ -98,11 +98,11 @@ def alone() -> Iterator[None]:
 
 def image(engine: plan.Engine, wanted: str) -> str:
     """The name of the image for `wanted`, such as debian:12; made or pulled where it is not here."""
-    name = f"localhost/hostwright-lab:{wanted.replace(':', '-')}"
+    name = f"localhost/hostwright-lab:{plan.tag(wanted)}"
     if subprocess.run([engine.program, "image", "inspect", name], capture_output=True, check=False).returncode == 0:
         return name
     if wanted in plan.SUITES:
-        tree = CACHE / f"{wanted.replace(':', '-')}.tar"
+        tree = CACHE / f"{plan.tag(wanted)}.tar"
         say(f"==> mmdebstrap {plan.SUITES[wanted]} (once; about half a minute)")
         try:
             run(plan.bootstrap_image(plan.SUITES[wanted], str(tree)), timeout=1200)
@@ -116,7 +116,7 @@ def image(engine: plan.Engine, wanted: str) -> str:
 def _pulled(engine: plan.Engine, wanted: str, name: str) -> str:
     """A registry's image, which has no init: systemd and sshd are installed into it."""
     say(f"==> {engine.program} pull {wanted}")
-    work = f"hostwright-image-{wanted.replace(':', '-')}"
+    work = f"hostwright-image-{plan.tag(wanted)}"
     install = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(plan.BASE_PACKAGES)}"
     try:
         run(

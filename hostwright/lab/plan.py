@@ -69,6 +69,11 @@ def lab_name(name: str) -> str:
     return name
 
 
+def tag(image: str) -> str:
+    """What names an image of labs, and the container that makes it, by the `image` that was asked for."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", image).strip("-.")
+
+
 def layout_name(name: str) -> str:
     if name not in LAYOUTS:
         raise BadInput(f"there is no layout {name!r}", f"Layouts: {', '.join(LAYOUTS)}")

@@ -67,6 +67,18 @@ def test_an_image() -> None:
 
 
 @pytest.mark.parametrize(
+    ("image", "tag"),
+    [
+        ("debian:12", "debian-12"),
+        ("quay.io/x_y/ubuntu:16.04", "quay.io-x-y-ubuntu-16.04"),
+        ("a@sha256:1", "a-sha256-1"),
+    ],
+)
+def test_the_name_of_an_image(image: str, tag: str) -> None:
+    assert plan.tag(image) == tag
+
+
+@pytest.mark.parametrize(
     ("layout", "hosts"),
     [
         ("one", [("host1", "198.18.5.11", ("web", "worker", "beat", "db", "broker"))]),

@@ -127,6 +127,7 @@ def test_there_and_back(articles: Database) -> None:
         "copy the narrow columns to articles_narrow, in small batches",
         "index articles_code_key of articles_narrow",
         "index articles_recent of articles_narrow",
+        "gather statistics of articles_narrow",
         "compare all rows with the copy",
         "make articles a view of articles_narrow and articles_wide",
         'prove hostwright_split of "public"."articles_wide"',
@@ -249,6 +250,9 @@ def test_only_what_is_asked_for_is_read_and_only_what_differs_is_written(article
     assert "articles_wide" not in explained
     explained = "\n".join(line for (line,) in articles.run("EXPLAIN SELECT count(*) FROM articles"))
     assert "articles_wide" not in explained
+    cheap = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; EXPLAIN"
+    explained = "\n".join(line for (line,) in articles.run(f"{cheap} SELECT count(*) FROM articles WHERE tag = 1"))
+    assert "Parallel Seq Scan on articles_narrow" in explained
     written = "SELECT xmin::text FROM articles_wide WHERE id = 9"
     first = articles.one(written)
     articles.run("UPDATE articles SET views = views + 1, body = body, history = history WHERE id = 9")
@@ -551,6 +555,31 @@ def test_a_copy_that_differs_is_found(articles: Database) -> None:
     assert articles.one("SELECT relkind FROM pg_class WHERE relname = 'articles'") == "r"
     undone(articles)
     split(articles)
+
+
+def test_a_table_that_is_changed_during_the_copy(articles: Database) -> None:
+    """By a migration, say: its column is not forgotten."""
+    steps = planned(articles)
+    turn = next(number for number, step in enumerate(steps) if step.template == "split/turn")
+    apply.apply(articles.connection, steps[:turn], lambda *_: None)
+    articles.run("ALTER TABLE articles ADD rank int DEFAULT 3; CREATE INDEX articles_rank ON articles (rank)")
+    with pytest.raises(HostwrightError, match="articles has got or lost a column, an index"):
+        apply.apply(articles.connection, steps[turn:], lambda *_: None)
+    assert split(articles)[:2] == [
+        "give up a copy that has other columns",
+        "make articles_narrow, and keep it up to date",
+    ]
+    assert articles.one("SELECT rank FROM articles WHERE id = 1") == 3
+
+    steps = plan.undo(spec(), catalog.read(articles.connection, spec()))
+    turn = next(number for number, step in enumerate(steps) if step.template == "split/unturn")
+    apply.apply(articles.connection, steps[:turn], lambda *_: None)
+    articles.run("ALTER TABLE articles_wide ADD more text DEFAULT 'm'")
+    with pytest.raises(HostwrightError, match="articles_wide has got or lost a column, an index"):
+        apply.apply(articles.connection, steps[turn:], lambda *_: None)
+    assert undone(articles)[0] == "give up a copy that has other columns"
+    assert articles.run("SELECT rank, more FROM articles WHERE id = 1") == [(3, "m")]
+    assert articles.one("SELECT count(*) FROM pg_indexes WHERE indexname = 'articles_rank'") == 1
 
 
 def test_a_reader_in_the_way_of_the_last_step(articles: Database) -> None:

@@ -99,6 +99,7 @@ def test_a_table_is_split() -> None:
         "copy the narrow columns to articles_narrow, in small batches",
         "index articles_count of articles_narrow",
         "index articles_number_key of articles_narrow",
+        "gather statistics of articles_narrow",
         "compare all rows with the copy",
         "make articles a view of articles_narrow and articles_wide",
         'prove hostwright_split of "public"."articles_wide"',
@@ -118,20 +119,23 @@ def test_foreign_keys_follow_the_table() -> None:
 
 def test_a_copy_goes_on_where_it_was() -> None:
     split = unsplit()
+    copied = after(split).relations["articles_narrow"].columns
     begun = replace(
         split,
         record={"state": "copying", "wide": ["body"]},
         relations={
             **split.relations,
             "articles_narrow": Relation(
-                "r", indexes=(Index("articles_count_new", ""), Index("articles_number_key_new", "", valid=False))
+                "r",
+                columns=copied,
+                indexes=(Index("articles_count_new", ""), Index("articles_number_key_new", "", valid=False)),
             ),
         },
     )
     assert titles(plan.plan(spec(), begun))[:3] == [
         "copy the narrow columns to articles_narrow, in small batches",
         "index articles_number_key of articles_narrow",
-        "compare all rows with the copy",
+        "gather statistics of articles_narrow",
     ]
     assert titles(plan.undo(spec(), begun)) == ["give up the copy"]
     with pytest.raises(BadInput, match="wide has changed since it was begun: body"):
@@ -161,14 +165,23 @@ def test_the_way_back() -> None:
         "index articles_count of articles_whole",
         "index articles_number_key of articles_whole",
         "index of_wide of articles_whole",
+        "gather statistics of articles_whole",
         "compare all rows with the copy",
         "make articles one plain table",
         'prove above of "public"."articles"',
         "prove other of public.o",
         "forget the split",
     ]
-    gathering = replace(split, record={**split.record, "state": "gathering"})
+    made = {**split.relations, "articles_whole": Relation("r", columns=unsplit().relations["articles"].columns)}
+    gathering = replace(split, relations=made, record={**split.record, "state": "gathering"})
     assert titles(plan.undo(spec(), gathering))[0] == "copy the rows to articles_whole, in small batches"
+    other = {**split.relations, "articles_whole": Relation("r")}
+    assert titles(plan.undo(spec(), replace(gathering, relations=other)))[:2] == [
+        "give up a copy that has other columns",
+        "make articles_whole, and keep it up to date",
+    ]
+    with pytest.raises(BadInput, match="articles_whole is there already"):
+        plan.undo(spec(), replace(split, relations=other))
     with pytest.raises(BadInput, match=r"it is being put together again"):
         plan.plan(spec(), gathering)
     whole = replace(unsplit(), record={**split.record, "state": "whole"})
@@ -252,7 +265,7 @@ def test_nothing_newer_than_the_server_is_said() -> None:
 
 
 def test_no_template_is_left_out() -> None:
-    included = {"columns", "names", "record"}
+    included = {"columns", "names", "record", "unchanged"}
     queries = {
         path.name.split(".")[0] for path in TEMPLATES.glob("*.j2") if path.name.startswith(("catalog_", "verify_"))
     }

@@ -116,6 +116,7 @@ class Constraint:
     target_columns: tuple[str, ...] = ()
     target: str | None = None
     partitioned: bool = False
+    may_change: bool = True
 
 
 @dataclass(frozen=True)
@@ -228,8 +229,8 @@ def read(connection: Any, spec: SplitSpec) -> Split:
 
 
 def _constraint(row: tuple[Any, ...]) -> Constraint:
-    _, _, kind, name, table, definition, valid, columns, target_columns, target, _, _, partitioned = row
-    return Constraint(kind, name, table, definition, valid, tuple(columns), tuple(target_columns), target, partitioned)
+    _, _, kind, name, table, definition, valid, columns, target_columns, target, _, _, *flags = row
+    return Constraint(kind, name, table, definition, valid, tuple(columns), tuple(target_columns), target, *flags)
 
 
 def _primary(name: str, constraints: list[Any]) -> dict[str, Any]:

@@ -111,5 +111,7 @@ def _constraints(spec: SplitSpec, split: Split, table: Relation) -> Iterator[str
     for key in split.references:
         if wide & {*key.target_columns}:
             yield f"the foreign key {key.table} ({key.name}) points to a wide column"
+        if not key.may_change:
+            yield f"the foreign key {key.table} ({key.name}) is of a table that is not yours"
         if key.partitioned:
             yield f"the foreign key {key.table} ({key.name}) comes from a partitioned table"

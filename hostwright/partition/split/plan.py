@@ -60,7 +60,8 @@ def undo(spec: SplitSpec, split: Split) -> list[Step]:
         raise BadInput(f"{where}: it was not split by Hostwright", "Its way back is not known here.")
     values = split.names.values
     if split.state == COPYING:
-        return [Step("give up the copy", "split/cancel", values)]
+        given_up = {**values, "sources": [split.names.table], "target": split.names.narrow}
+        return [Step("give up the copy", "split/cancel", given_up)]
     forget = Step("forget the split", "split/forget", values)
     if split.state == WHOLE:
         return [*_proofs([*table.constraints, *split.references]), forget]
@@ -92,6 +93,7 @@ def _split(spec: SplitSpec, split: Split, table: Relation) -> Iterator[Step]:
     own, others = _foreign_keys(split, constraints, names.narrow)
     turned = {
         **values,
+        "known": _known(split, names.table),
         **_views(split, _columns(spec, table), table),
         "constraints": [one.name for one in constraints]
         + [index.name for index in indexes if index.constraint is not None],
@@ -178,6 +180,7 @@ def _whole(split: Split) -> Iterator[Step]:
             for number, column in enumerate(numbered.values())
         ],
         "comment": table.comment,
+        "known": _known(split, names.narrow, names.wide),
     }
     yield Step(f"make {names.table} one plain table", "split/unturn", turned)
     moved = [replace(one, table=_sql(split, names.table), valid=False) for one in own]
@@ -204,6 +207,7 @@ def _copy(
     types = {column.name: column.type for column in table.columns}
     return {
         **split.names.values,
+        "version": split.version,
         "owner": table.owner,
         "unlogged": table.unlogged,
         "options": table.options,
@@ -225,8 +229,12 @@ def _copied(split: Split, values: Mapping[str, Any], what: str, indexes: Sequenc
     """Copy to a new table, with writers on; where that was begun before, the rest of it."""
     target = values["target"]
     made = split.relations.get(target)
-    if split.state != values["state"]:
+    if made and split.state != values["state"]:
+        raise BadInput(f"partitions: {values['table']}: {target} is there already", "Rename it; its name is needed.")
+    if made and [column.name for column in made.columns] != [column.name for column in values["target_columns"]]:
+        yield Step("give up a copy that has other columns", "split/cancel", values)
         made = None
+    if made is None:
         yield Step(f"make {target}, and keep it up to date", "split/begin", values)
     yield Step(f"copy the {what} to {target}, in small batches", "split/copy", values, "repeat")
     there = {index.name for index in made.indexes if index.valid} if made else set()
@@ -235,7 +243,18 @@ def _copied(split: Split, values: Mapping[str, Any], what: str, indexes: Sequenc
         if new not in there:
             told = {**values, "index": new, "unique": index.unique, "tail": index.tail}
             yield Step(f"index {index.name} of {target}", "split/index", told, "alone")
+    yield Step(f"gather statistics of {target}", "split/vacuum", values, "alone")
     yield Step("compare all rows with the copy", "split/compare", values)
+
+
+def _known(split: Split, *tables: str) -> dict[str, list[str]]:
+    """The names of what the tables have, in order."""
+    known = {}
+    for name in tables:
+        relation = split.relations[name]
+        columns, indexes = [one.name for one in relation.columns], [one.name for one in relation.indexes]
+        known[name] = sorted([*columns, *indexes, *(one.name for one in relation.constraints)])
+    return known
 
 
 def _renamed(index: Index) -> dict[str, Any]:

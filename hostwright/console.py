@@ -37,14 +37,10 @@ class Reporter:
                     "XDG_STATE_HOME names another directory for them.",
                 ) from None
 
-    def event(self, event: str, **fields: Any) -> None:
-        """Report one event."""
-        record = {
-            "schema": SCHEMA,
-            "event": event,
-            "elapsed": round(time.monotonic() - self.started, 3),
-            **fields,
-        }
+    def event(self, event: str, /, **fields: Any) -> None:
+        """Report one event. `fields` may come from a host: whatever they hold, they are shown."""
+        own = {"schema": SCHEMA, "event": event, "elapsed": round(time.monotonic() - self.started, 3)}
+        record = {**own, **fields, **own}
         with self._lock:
             if self.log:
                 with self.log.open("a", encoding="utf-8") as kept:
@@ -71,17 +67,16 @@ def text_of(record: Mapping[str, Any]) -> str:
     elapsed = f"{record['elapsed']:6.1f}s "
     kind = record["event"]
     if kind == "state":
-        return f"{elapsed} == {record['state']}" + (f": {record['detail']}" if record.get("detail") else "")
-    if kind == "step" and record["status"] != "start":
-        seconds = f"{record['seconds']:.2f} s" if record.get("seconds") else ""
-        detail = record.get("detail", "")
-        return (
-            f"{elapsed}    {record['host']:<12} {record['step']:<18} {record['status']:<9} {seconds} {detail}".rstrip()
-        )
+        return f"{elapsed} == {record.get('state')}" + (f": {record['detail']}" if record.get("detail") else "")
+    host, step, status = (str(record.get(key, "")) for key in ("host", "step", "status"))
+    if kind == "step" and status != "start":
+        took = record.get("seconds")
+        seconds = f"{took:.2f} s" if took and isinstance(took, int | float) else ""
+        return f"{elapsed}    {host:<12} {step:<18} {status:<9} {seconds} {record.get('detail', '')}".rstrip()
     if kind in ("note", "expired", "recovering"):
-        return f"{elapsed}    {record.get('host', ''):<12} {record.get('detail') or record.get('do', kind)}"
+        return f"{elapsed}    {host:<12} {record.get('detail') or record.get('do', kind)}"
     if kind == "end":
-        return f"{elapsed} == {record['result']}" + (f": {record['detail']}" if record.get("detail") else "")
+        return f"{elapsed} == {record.get('result')}" + (f": {record['detail']}" if record.get("detail") else "")
     return ""
 
 

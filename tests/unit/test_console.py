@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hostwright import console
 from hostwright.errors import BadInput, HostwrightError
@@ -69,6 +71,24 @@ def test_events_for_pipelines_are_whole_and_one_a_line(tmp_path: Path) -> None:
     assert log.read_text() == out.getvalue()
 
 
+events = st.dictionaries(
+    st.sampled_from(
+        ["self", "event", "elapsed", "schema", "host", "step", "status", "seconds", "detail", "state", "do"]
+    ),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
+)
+
+
+@given(st.sampled_from(["state", "step", "note", "end", "expired", "recovering", "other"]), events)
+def test_whatever_a_host_says_is_shown(event: str, fields: dict[str, Any]) -> None:
+    for json_lines in (True, False):
+        out = io.StringIO()
+        console.Reporter(json_lines=json_lines, out=out).event(event, **fields)
+        if json_lines:
+            shown = json.loads(out.getvalue())
+            assert (shown["schema"], shown["event"], type(shown["elapsed"])) == (1, event, float)
+
+
 def test_people_see_lines_and_the_log_has_all(tmp_path: Path) -> None:
     out = io.StringIO()
     log = tmp_path / "log.jsonl"
@@ -102,15 +122,15 @@ class Terminal(io.StringIO):
 def test_colours_are_for_terminals(fields: dict[str, Any], code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     out = Terminal()
-    console.Reporter(out=out).event(**fields)
+    console.Reporter(out=out).event(fields["event"], **fields)
     assert out.getvalue().startswith(f"\x1b[{code}m")
     assert out.getvalue().endswith("\x1b[0m\n")
     monkeypatch.setenv("NO_COLOR", "1")
     for plain in (Terminal(), io.StringIO()):
-        console.Reporter(out=plain).event(**fields)
+        console.Reporter(out=plain).event(fields["event"], **fields)
         assert "\x1b" not in plain.getvalue()
     lines = Terminal()
-    console.Reporter(json_lines=True, out=lines).event(**fields)
+    console.Reporter(json_lines=True, out=lines).event(fields["event"], **fields)
     assert "\x1b" not in lines.getvalue()
 
 

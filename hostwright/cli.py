@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hostwright import tree
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def init(root: Path, into: str) -> str:
     """Write the directory `into` for the Django project in `root`, and return what to do next."""
-    from hostwright.init import files, project, write
+    from hostwright.init import files, project, sources, write
 
     target = root / into
     if not target.resolve().is_relative_to(root.resolve()) or target.resolve() == root.resolve():
@@ -44,22 +44,24 @@ def init(root: Path, into: str) -> str:
         raise BadInput(f"--into: there is no directory {target.parent}", "Make it first.")
     found = project.look(root)
     made = files.files(found, os.path.relpath(root, target), secrets.token_urlsafe(48))
-    write.write(target, made, {files.VAULT})
-    return _summary(found.name, Path(into), list(made), _by_place(found.needs, into, files.HOSTS, files.SITE))
+    write.write(target, made, {sources.VAULT})
+    needs = [(sources.HOSTS, "your server's address, and the keys of those who deploy"), *found.needs]
+    return _summary(found.name, Path(into), made, needs)
 
 
-def _by_place(needs: Sequence[tuple[str, str]], into: str, hosts: str, site: str) -> dict[str, list[str]]:
-    """File -> what it still needs."""
-    places = {f"{into}/{hosts}": ["your server's address, and the keys of those who deploy"]}
-    for place, what in sorted(needs, key=lambda need: need[0] != "site.yml"):
-        places.setdefault(f"{into}/{site}" if place == "site.yml" else place, []).append(what)
-    return places
-
-
-def _summary(name: str, into: Path, made: Sequence[str], places: Mapping[str, Sequence[str]]) -> str:
-    lines = [f"{into}/ is written for {name}:", *(f"    {path}" for path in made), "", "What init could not tell:"]
-    for place, needs in places.items():
-        lines += [f"    {place}", *(f"      - {what}" for what in needs)]
+def _summary(name: str, into: Path, made: Collection[str], needs: Sequence[tuple[str, str]]) -> str:
+    """What was written, what it lacks, file by file, and what to do then."""
+    places: dict[str, list[str]] = {}
+    for place, what in sorted(needs, key=lambda need: need[0] not in made):
+        places.setdefault(f"{into}/{place}" if place in made else place, []).append(what)
+    lines = [
+        f"{into}/ is written for {name}:",
+        *(f"    {path}" for path in made),
+        "",
+        "What it could not tell, and what has to change:",
+    ]
+    for place, whats in places.items():
+        lines += [f"    {place}", *(f"      - {what}" for what in whats)]
     return "\n".join([*lines, "", "Then:", f"    cd {into}", *(f"    {command}" for command in NEXT)])
 
 

@@ -9,12 +9,10 @@ import yaml
 
 from hostwright import tree
 from hostwright.init.project import Project
+from hostwright.init.sources import HOSTS, SITE, VAULT
 
 PLAYBOOKS = ("bootstrap", "site", "upgrade")
 PLAYBOOK = "# Plays of your own may stand beside it.\n- import_playbook: hostwright.hostwright.{}\n"
-SITE = "inventory/production/group_vars/all/site.yml"
-VAULT = "inventory/production/group_vars/all/vault.yml"
-HOSTS = "inventory/production/hosts.yml"
 
 FABFILE = '''\
 """The tasks of Hostwright: `fab --list` shows them. A task of your own is added with namespace.add_task()."""

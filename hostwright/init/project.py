@@ -14,10 +14,11 @@ from hostwright import config
 from hostwright.init.dependencies import Dependencies, Required
 from hostwright.init.settings import UNKNOWN, Settings, Variable
 from hostwright.init.settings import read as read_settings
-from hostwright.init.sources import SITE, TOP, Need, Sources, manage_py, normal, shown
+from hostwright.init.sources import SITE, TOP, VAULT, Need, Sources, manage_py, normal, shown
 
 GENERIC = {"config", "conf", "core", "project", "server", "settings", "src", "app", "backend", "django"}
 """Names of packages that say nothing of a site."""
+NOT_INSIDE = "is no directory of the project"
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,11 @@ class _Look:
         celery = self._celery()
         broker = self._broker() if celery else ""
         wsgi, asgi = self._applications()
-        env, secrets, optional = self._environment(domain, database, broker)
+        env, secrets, optional = self._environment(name, domain, database, broker)
         self._security()
+        dependencies = self.required.dependencies(bool(wsgi), bool(database))
+        if dependencies.python:
+            self.needs.append((SITE, f"python.version: {dependencies.python}; 3 is whatever the hosts have"))
         git = _in_git(root)
         if not git:
             self.needs.append(
@@ -101,7 +105,7 @@ class _Look:
             settings=self.module,
             wsgi=wsgi,
             asgi="" if wsgi else asgi,
-            dependencies=self.required.dependencies(bool(wsgi), bool(database)),
+            dependencies=dependencies,
             env=env,
             secrets=secrets,
             secret_key=self._read_from("SECRET_KEY"),
@@ -178,27 +182,31 @@ class _Look:
         return value.name if isinstance(value, Variable) else setting
 
     def _environment(
-        self, domain: str, database: str, broker: str
+        self, name: str, domain: str, database: str, broker: str
     ) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
         """(env, names of secrets, names that have a default)."""
         env = {"DJANGO_SETTINGS_MODULE": self.module}
         secrets, optional = [], []
         key = self._read_from("SECRET_KEY")
         wanted = {**self.settings.variables, key: True}
-        guesses = {"DATABASE_URL": f"postgres:///{database}"}
+        hosts = ""
         if isinstance(self.value("ALLOWED_HOSTS"), Variable) or self._lets_nobody_in():
             hosts = self._read_from("ALLOWED_HOSTS")
-            wanted[hosts], guesses[hosts] = True, domain
-        for name, needed in wanted.items():
-            guess = guesses.get(name) or _guess(name, database, broker)
-            if name == key or (needed and not guess and re.search("SECRET|KEY|PASSWORD|TOKEN|DSN", name)):
-                secrets.append(name)
+            wanted[hosts] = True
+        for directory in ("STATIC_ROOT", "MEDIA_ROOT"):
+            wanted.pop(self._read_from(directory), None)  # The deploy itself sets it.
+        for variable, needed in wanted.items():
+            guess = domain if variable == hosts else _guess(variable, name, database, broker)
+            if variable == key or (needed and guess is None and re.search("SECRET|KEY|PASSWORD|TOKEN|DSN", variable)):
+                secrets.append(variable)
+                if variable != key:
+                    self.needs.append((VAULT, f"vault_{variable.lower()}"))
             elif needed or guess:
-                env[name] = guess
-                if not guess:
-                    self.needs.append((SITE, f"env.{name}: the settings read it, and have no default"))
+                env[variable] = guess or ""
+                if guess is None:
+                    self.needs.append((SITE, f"env.{variable}: the settings read it, and have no default"))
             else:
-                optional.append(name)
+                optional.append(variable)
         return env, tuple(secrets), tuple(optional)
 
     def _lets_nobody_in(self) -> bool:
@@ -215,15 +223,7 @@ class _Look:
 
     def _domain(self, name: str) -> str:
         hosts = self.value("ALLOWED_HOSTS")
-        own = (
-            [
-                host
-                for host in hosts
-                if isinstance(host, str) and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}", host)
-            ]
-            if isinstance(hosts, list)
-            else []
-        )
+        own = [host for host in hosts if _DOMAIN.fullmatch(str(host))] if isinstance(hosts, list) else []
         if not own:
             self.needs.append((SITE, "web.domains: the names that the site answers for"))
         return own[0] if own else f"{name}.example.com"
@@ -233,21 +233,18 @@ class _Look:
         default = databases.get("default") if isinstance(databases, dict) else databases
         if isinstance(default, Variable) or (default is UNKNOWN and "DATABASE_URL" in self.settings.variables):
             return name
-        engine = default.get("ENGINE") if isinstance(default, dict) else None
+        default = default if isinstance(default, dict) else {}
+        engine = default.get("ENGINE")
         if isinstance(engine, str) and re.search("postgres|postgis|psycopg", engine):
-            wanted = default.get("NAME") if isinstance(default, dict) else None
-            fits = isinstance(wanted, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}", wanted)
-            return str(wanted) if fits else name
-        postgresql = f'{{"default": {{"ENGINE": "django.db.backends.postgresql", "NAME": "{name}"}}}}'
+            if isinstance(default.get("HOST"), str) and default["HOST"]:
+                self.need(f'DATABASES has the HOST {default["HOST"]}: "" takes the unix socket, without a password')
+            wanted = default.get("NAME")
+            return wanted if isinstance(wanted, str) and re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,62}", wanted) else name
         if isinstance(engine, str) and "sqlite3" not in engine:
             self.need(f"DATABASES uses {engine}, which Hostwright does not provide: it makes PostgreSQL databases")
             return ""
-        said = (
-            "uses SQLite, in a directory that each release has anew"
-            if isinstance(engine, str)
-            else "was not understood"
-        )
-        self.need(f"DATABASES {said}: DATABASES = {postgresql}")
+        said = "uses SQLite, in a directory that each release has anew" if engine else "was not understood"
+        self.need(f'DATABASES {said}: {{"default": {{"ENGINE": "django.db.backends.postgresql", "NAME": "{name}"}}}}')
         return name
 
     def _inside(self, value: Any) -> str:
@@ -267,13 +264,7 @@ class _Look:
         inside = self._inside(root)
         if not inside:
             inside = shown(self.base / "staticfiles")
-            said = (
-                "is not set"
-                if root is None
-                else "is no directory of the project"
-                if root is not UNKNOWN
-                else "was not understood"
-            )
+            said = "is not set" if root is None else "was not understood" if root is UNKNOWN else NOT_INSIDE
             self.need(f'STATIC_ROOT {said}: STATIC_ROOT = BASE_DIR / "staticfiles"')
         return Directory(url, inside)
 
@@ -286,7 +277,7 @@ class _Look:
             return None
         inside = self._inside(root)
         if not inside:
-            self.need('MEDIA_ROOT is no directory of the project: MEDIA_ROOT = BASE_DIR / "media"')
+            self.need(f'MEDIA_ROOT {NOT_INSIDE}: MEDIA_ROOT = BASE_DIR / "media"')
         return Directory(url, inside or shown(self.base / "media"))
 
     # --- Beside the web server
@@ -331,6 +322,9 @@ class _Look:
         return "/"
 
 
+_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}")
+
+
 def _routes(source: bytes | None) -> Iterator[str]:
     """The routes of a URL configuration's own path() and re_path()."""
     try:
@@ -355,13 +349,23 @@ def _url(value: Any, otherwise: str) -> str:
     return otherwise
 
 
-def _guess(name: str, database: str, broker: str) -> str:
+_DATABASE = "(DB|DATABASE|POSTGRES|POSTGRESQL|PG|SQL)_?"
+
+
+def _guess(variable: str, name: str, database: str, broker: str) -> str | None:
     """A value for an environment variable that is known by its name."""
-    if re.fullmatch(r"(DB|DATABASE|POSTGRES|POSTGRESQL|PG)_?(NAME|DB|DATABASE)", name):
-        return database
-    if broker == "redis" and re.fullmatch(r"(CELERY_)?(BROKER|RESULT_BACKEND)(_URL)?|REDIS_URL", name):
-        return "redis://127.0.0.1:6379/0"
-    return ""
+    by_socket = {
+        _DATABASE + "(NAME|DB|DATABASE)": database,
+        _DATABASE + "USER(NAME)?": name,
+        # Through its unix socket the database needs no host and no password.
+        _DATABASE + "(HOST|PASSWORD|PASS)": "",
+        _DATABASE + "PORT": "5432",
+        "DATABASE_URL": f"postgres:///{database}",
+    }
+    known = by_socket if database else {}
+    if broker == "redis":
+        known["(CELERY_)?(BROKER|RESULT_BACKEND)(_URL)?|REDIS_URL"] = "redis://127.0.0.1:6379/0"
+    return next((value for pattern, value in known.items() if re.fullmatch(pattern, variable)), None)
 
 
 def _site_name(module: str, directory: str) -> str:

@@ -11,8 +11,10 @@ TOP = PurePosixPath("/project")
 
 Need = tuple[str, str]
 """(file, what is to be said or changed there)."""
-SITE = "site.yml"
-"""The file, where it is the one that is written."""
+SITE = "inventory/production/group_vars/all/site.yml"
+VAULT = "inventory/production/group_vars/all/vault.yml"
+HOSTS = "inventory/production/hosts.yml"
+"""Those that are written, below deploy/."""
 
 NOT_OURS = {"node_modules", "site-packages", "venv", "env", "deploy"}
 
@@ -61,9 +63,9 @@ def manage_py(sources: Sources) -> PurePosixPath:
         )
     nearest = [path for path in found if len(path.parts) == len(found[0].parts)]
     if len(nearest) > 1:
-        shown = ", ".join(shown(path) for path in nearest)
+        several = ", ".join(shown(path) for path in nearest)
         raise BadInput(
-            f"there are several Django projects in {sources.root}: {shown}", "Run `hostwright init` in one of them."
+            f"there are several Django projects in {sources.root}: {several}", "Run `hostwright init` in one of them."
         )
     return nearest[0]
 

@@ -41,6 +41,6 @@ def _differences(target: Path, files: Mapping[str, str], secret: Collection[str]
     differ = [
         name for name in compared if name not in missing and (target / name).read_bytes() != files[name].encode("utf-8")
     ]
-    said = [f"differs from what init would write: {', '.join(differ)}"] if differ else []
+    said = [f"differs from what init would write in {', '.join(differ)}"] if differ else []
     said += [f"lacks {', '.join(missing)}"] if missing else []
     return ": it " + "; it ".join(said) if said else ": it is what init would write"

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hostwright import tree
 from hostwright.errors import BadInput
 
 
@@ -74,10 +75,10 @@ def _refused(said: str, inventory: str) -> BadInput:
     if source and not Path(source[1]).exists():
         return BadInput(
             f"{named}: there is no inventory {source[1]}",
-            "Copy inventory/minimal or inventory/example and fill it in; fab lab.up makes throwaway hosts.",
+            tree.NEW_INVENTORY,
         )
     if source and Path(source[1]).is_dir() and "Failed to parse" not in text:
-        return BadInput(f"{named}: {source[1]} holds no inventory", "inventory/example shows what is in one.")
+        return BadInput(f"{named}: {source[1]} holds no inventory", tree.AN_INVENTORY)
     place = re.search(r"error appears to be in '(.+?)': line (\d+), column (\d+)", text)
     if place:
         why = re.search(r"Syntax Error while loading YAML\. *(.+?) *The error appears", text)
@@ -89,7 +90,7 @@ def _refused(said: str, inventory: str) -> BadInput:
     if failed:
         path, why = failed[-1]
         message = why if why.startswith(path) else f"{path}: {why}"
-        return BadInput(message, "It is no inventory; inventory/example shows one.")
+        return BadInput(message, f"It is no inventory. {tree.AN_INVENTORY}")
     return BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
 
 

@@ -18,4 +18,12 @@ EVERY_KEY = (
     if INSTALLED
     else "inventory/example/group_vars/all/site.yml shows every key."
 )
-"""Where a reader finds the site model's keys."""
+"""Where a reader finds the site model's keys..."""
+AN_INVENTORY = "`hostwright example hosts` shows one." if INSTALLED else "inventory/example shows one."
+"""...an inventory..."""
+NEW_INVENTORY = (
+    "`hostwright init` writes inventory/production; fab lab.up makes throwaway hosts."
+    if INSTALLED
+    else "Copy inventory/minimal or inventory/example and fill it in; fab lab.up makes throwaway hosts."
+)
+"""...and how to get one."""

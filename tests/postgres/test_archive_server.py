@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import io
 import os
 import re
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,12 +19,12 @@ import psycopg2
 import pytest
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import catalog, verify
+from hostwright.partition import apply, catalog, load, undo, verify
 from hostwright.partition import connection as connections
 from hostwright.partition.archive import server as archive
 from hostwright.partition.spec import PartitionSpec
 from tests.postgres import servers
-from tests.postgres.conftest import EVENTS, NOW, Database, spec
+from tests.postgres.conftest import EVENTS, NOW, UTC, Database, spec
 
 PASSWORD = 'it\'s a \\ "secret", ünknown'
 DECEMBER = "events_p202512"
@@ -84,6 +87,7 @@ def linked(events: Database) -> Iterator[Database]:
     yield events
     with admin.cursor() as cursor:
         cursor.execute("SET client_min_messages = error; DROP EXTENSION postgres_fdw CASCADE")
+        cursor.execute('DROP SCHEMA IF EXISTS "Old Things" CASCADE')
     admin.close()
 
 
@@ -451,3 +455,211 @@ def test_the_password_is_in_no_log(far_server: servers.Server, far: Far, server:
         text = (logged.socket / "log").read_text()
     assert "hostwright_password" in text
     assert "secret" not in text
+
+
+@pytest.fixture
+def bare(linked: Database, far: Far) -> PartitionSpec:
+    """A table without a primary key, whose partitions can be foreign tables."""
+    if linked.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    linked.run("ALTER TABLE events DROP CONSTRAINT events_pkey")
+    wanted = far.spec(strategy="declarative", adopt="copy", archive={"place": "inside"})
+    linked.apply(wanted)
+    linked.apply(wanted)
+    return wanted
+
+
+def test_a_partition_without_a_primary_key_can_be_a_foreign_table(
+    linked: Database, far: Far, bare: PartitionSpec
+) -> None:
+    before = rows(linked)
+    move(linked, far, bare)
+    assert rows(linked) == before
+    assert linked.one("SELECT relispartition FROM pg_class WHERE relname = %s", DECEMBER)
+    assert not scans(linked, "SELECT * FROM events WHERE created_at >= '2026-03-01+00'")
+    assert linked.plan(bare) == []
+    assert linked.maintain() == []
+    assert problems(linked, bare) == []
+    linked.run("INSERT INTO events (id, created_at) VALUES (100, '2025-12-24+00')")
+    assert far.run("SELECT count(*) FROM events_p202512") == [(11,)]
+    with pytest.raises(BadInput, match="archived inside of it: events_p202512"):
+        undo.plan(bare, catalog.read(linked.connection, bare))
+    bring_back(linked, far, bare)
+    assert [row for row in rows(linked) if row[0] != 100] == before
+    assert linked.plan(bare) == []
+
+
+def test_late_rows_and_loads_find_their_way_to_an_archive_inside(linked: Database, far: Far) -> None:
+    wanted = far.spec(strategy="landing", archive={"place": "inside"})
+    linked.apply(wanted)
+    linked.apply(wanted)
+    move(linked, far, wanted)
+    linked.run("INSERT INTO events (id, created_at) VALUES (100, '2025-12-24+00')")
+    text = b"id,created_at\n101,2025-12-25 00:00:00+00\n102,2026-02-01 00:00:00+00\n"
+    table = catalog.read(linked.connection, wanted)
+    assert load.load(linked.connection, wanted, table, io.BytesIO(text), lambda rows: None) == 2
+    assert far.run("SELECT id FROM events_p202512 WHERE id > 50 ORDER BY id") == [(100,), (101,)]
+    linked.run("UPDATE events SET kind = 'late' WHERE created_at = '2025-12-24+00'")
+    assert far.run("SELECT kind FROM events_p202512 WHERE id = 100") == [("late",)]
+    assert linked.one("SELECT count(*) FROM ONLY events WHERE id >= 100") == 0
+    assert linked.maintain(dt.datetime(2026, 8, 1, tzinfo=UTC)) != []
+    assert linked.one("SELECT relkind::text FROM pg_class WHERE relname = %s", DECEMBER) == "f"
+
+
+def test_others_read_the_archive_without_its_password(linked: Database, far: Far, wanted: PartitionSpec) -> None:
+    move(linked, far, wanted)
+    table = "events" if wanted.archive and wanted.archive.place == "inside" else "events_archive"
+    reader = linked.connect("reader")
+    with reader.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {table} WHERE id BETWEEN 11 AND 20")
+        assert cursor.fetchone() == (10,)
+        cursor.execute("SELECT umoptions FROM pg_user_mappings")
+        assert cursor.fetchall() == [(None,)]
+    reader.close()
+    stranger = linked.connect("app")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege), stranger.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {table}")
+    stranger.close()
+
+
+def test_what_retention_has_detached_is_archived_too(linked: Database, far: Far) -> None:
+    for keep, retention in ((3, "detach"), (1, "archive")):
+        wanted = far.spec(keep=keep, retention=retention, archive_schema="Old Things")
+        linked.apply(wanted)
+        linked.apply(wanted)
+    past = archive.known.former(linked.connection, wanted)
+    due = archive.known.due(wanted, catalog.read(linked.connection, wanted), past, NOW)
+    # By schema and name.
+    assert due == ["events_p202512", "events_p202601", "events_pmin"]
+    assert {one.schema for one in past} == {"public", "Old Things"}
+    for name in due:
+        move(linked, far, wanted, name)
+    assert [row[0] for row in rows(linked)] == list(range(31, 51))
+    assert [row[0] for row in rows(linked, "events_archive")] == list(range(1, 31))
+    assert far.tables() == sorted(due)
+    assert problems(linked, wanted) == []
+    linked.apply(wanted.model_copy(update={"keep": 3}))
+    bring_back(linked, far, wanted)
+    assert linked.one("SELECT count(*) FROM events") == 30
+
+
+def test_types_and_names_of_all_kinds(linked: Database, far: Far) -> None:
+    """What the archive's server does not have, such as an enum, has to be made there first."""
+    linked.run(
+        """
+        CREATE TYPE mood AS ENUM ('good', 'b"ad');
+        CREATE TABLE "Ev ""e"" nts" (
+            "I d" bigint PRIMARY KEY, "a""t" date NOT NULL, n numeric(20, 5), f float8, j jsonb, b bytea,
+            t text COLLATE "C", m mood, ms mood[], ts timestamp[], i interval, u uuid);
+        CREATE INDEX ON "Ev ""e"" nts" ("a""t");
+        INSERT INTO "Ev ""e"" nts"
+        SELECT n, date '2025-12-01' + n, n / 7.0, n / 3.0, json_build_object('n', n)::jsonb,
+               decode(md5(n::text), 'hex'), E'tab\t line\n back\\\\ é \\\\. \\\\N', 'b"ad',
+               ARRAY['good', 'b"ad']::mood[], ARRAY[timestamp 'infinity', '0044-03-15 BC'],
+               n * interval '1 day 3 s', md5(n::text)::uuid
+          FROM generate_series(0, 80) n;
+        INSERT INTO "Ev ""e"" nts"
+        VALUES (-1, '2025-12-31', 'NaN', '-infinity', 'null', '', '', NULL, '{}', '{}', '-1 mon', NULL);
+        """
+    )
+    name = 'Ev "e" nts'
+    wanted = far.spec(table=name, key='a"t', keep=3)
+    linked.apply(wanted)
+    linked.apply(wanted)
+    before = linked.run('SELECT x::text FROM "Ev ""e"" nts" x ORDER BY "I d"')
+    with pytest.raises(HostwrightError, match=r'was not copied: type "public\.mood" does not exist'):
+        move(linked, far, wanted, name + "_p202512")
+    far.run("""CREATE TYPE mood AS ENUM ('good', 'b"ad')""")
+    if far.server.major < 12 <= linked.major or linked.major < 12 <= far.server.major:
+        linked.run(
+            'UPDATE "Ev ""e"" nts" SET f = round(f)'
+        )  # As text, PostgreSQL writes fractions otherwise before 12.
+        before = linked.run('SELECT x::text FROM "Ev ""e"" nts" x ORDER BY "I d"')
+    move(linked, far, wanted, name + "_pmin")
+    move(linked, far, wanted, name + "_p202512")
+    assert linked.one('SELECT count(*) FROM "Ev ""e"" nts_archive"') == 32
+    archive.bring_back(linked.connection, far.connection, wanted, name + "_p202512", True, NOW, lambda *_: None)
+    assert linked.run('SELECT x::text FROM "Ev ""e"" nts" x ORDER BY "I d"') == before
+
+
+def test_columns_that_come_and_go(linked: Database, far: Far, drained: PartitionSpec) -> None:
+    move(linked, far, drained, "events_pmin")
+    move(linked, far, drained)
+    linked.run("ALTER TABLE events ADD colour text DEFAULT 'red'; ALTER TABLE events DROP kind")
+    move(linked, far, drained, "events_p202601")
+    assert linked.run("SELECT id, kind, colour FROM events_archive WHERE id IN (11, 21) ORDER BY id") == [
+        (11, "old", None),
+        (21, None, "red"),
+    ]
+    with pytest.raises(BadInput, match="it has no kind, which the archived events_p202512 has"):
+        bring_back(linked, far, drained)
+    bring_back(linked, far, drained, drop=False)
+    assert linked.run("SELECT id, colour FROM events WHERE id IN (11, 12)") == [(11, "red"), (12, "red")]
+
+
+def test_generated_columns_and_integers(linked: Database, far: Far) -> None:
+    if linked.major < 12:
+        pytest.skip("generated columns need PostgreSQL 12")
+    wanted = far.spec()
+    linked.apply(wanted)
+    linked.apply(wanted)
+    linked.run("ALTER TABLE events ADD twice bigint GENERATED ALWAYS AS (id * 2) STORED")
+    move(linked, far, wanted)
+    assert linked.run("SELECT twice FROM events_archive WHERE id = 11") == [(22,)]
+    bring_back(linked, far, wanted)
+    assert linked.run("SELECT twice FROM events WHERE id = 11") == [(22,)]
+    linked.run("CREATE TABLE numbers (id int PRIMARY KEY); INSERT INTO numbers SELECT generate_series(1, 1000)")
+    counted = far.spec(table="numbers", key="id", interval=100, keep=3, adopt="copy")
+    linked.apply(counted)
+    linked.apply(counted)
+    before = linked.run("SELECT id FROM numbers ORDER BY id")
+    with pytest.raises(BadInput, match="the period of numbers_p1000 is not over"):
+        move(linked, far, counted, "numbers_p1000")
+    for name in ("numbers_pmin", "numbers_p700"):
+        if name in [child.name for child in catalog.read(linked.connection, counted).children]:
+            move(linked, far, counted, name)
+    assert linked.run("SELECT id FROM numbers UNION ALL SELECT id FROM numbers_archive ORDER BY id") == before[-301:]
+
+
+def test_a_child_that_is_divided_once_more_is_archived_whole(linked: Database, far: Far) -> None:
+    if linked.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    linked.run("ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (id, kind)")
+    wanted = far.spec(adopt="copy", subpartition={"key": "kind", "modulus": 2})
+    linked.apply(wanted)
+    linked.apply(wanted)
+    before = rows(linked)
+    seen: list[str] = []
+
+    def told(title: str) -> None:
+        if title.startswith("keep"):
+            other = linked.connect()
+            with pytest.raises(psycopg2.Error, match="is being archived") as caught:
+                other.cursor().execute("UPDATE events SET payload = '' WHERE id = 11")
+            seen.append(str(caught.value))
+            seen.extend(problems(linked, wanted))
+            other.close()
+
+    move(linked, far, wanted, told=told)
+    assert len(seen) == 2
+    assert whole(linked, wanted) == before
+    bring_back(linked, far, wanted)
+    assert rows(linked) == before
+
+
+def test_undo_leaves_an_archive_beside_alone(linked: Database, far: Far, drained: PartitionSpec) -> None:
+    move(linked, far, drained)
+    apply.apply(linked.connection, undo.plan(drained, catalog.read(linked.connection, drained)), lambda *_: None)
+    assert linked.one("SELECT count(*) FROM events") == 30
+    assert linked.one("SELECT count(*) FROM events_archive") == 10
+
+
+def test_it_gives_way_to_a_long_reader(linked: Database, far: Far, wanted: PartitionSpec) -> None:
+    reader = linked.connect()
+    reader.autocommit = False
+    reader.cursor().execute("SELECT count(*) FROM events")
+    threading.Timer(1.0, reader.close).start()
+    started = time.monotonic()
+    move(linked, far, wanted)
+    assert time.monotonic() - started > 0.8
+    assert linked.one("SELECT relkind::text FROM pg_class WHERE relname = %s", DECEMBER) == "f"

@@ -175,12 +175,12 @@ def _candidate(
     spec: PartitionSpec, table: Table, past: list[known.Former], child: str, now: dt.datetime
 ) -> known.Former:
     """What `child` is now. Raises BadInput where it is no child, or one that is in use."""
-    found = next((one for one in past if one.name == child), None)
-    if found:
-        return found
-    one = next((one for one in table.children if one.name == child and not one.bound), None)
+    one = next((one for one in table.children if one.name == child and not (one.bound or one.is_archived)), None)
     if one is None:
-        raise BadInput(f"{spec.table}: {child} was no child of it", "`fab partition.status` lists them.")
+        found = next((one for one in past if one.name == child), None)
+        if found is None:
+            raise BadInput(f"{spec.table}: {child} was no child of it", "`fab partition.status` lists them.")
+        return found
     calendar, current = known.calendar_of(spec, table, now)
     edge: Any = calendar.bound(current)
     if one.upper is None or one.upper > edge:

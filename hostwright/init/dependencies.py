@@ -133,7 +133,7 @@ class Required:
                 yield f"{name} says {version[0]}"
         wanted = self._table("project").get("requires-python")
         if isinstance(wanted, str):
-            yield f"pyproject.toml says {wanted}"
+            yield f"pyproject.toml says {' '.join(wanted.split())}"
         least = _least_python(self.names)
         if least:
             yield f"its Django needs {least} or newer"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hostwright import config
 from hostwright.init.dependencies import Dependencies, Required
-from hostwright.init.settings import UNKNOWN, Settings, Variable
+from hostwright.init.settings import UNKNOWN, Settings, Variable, parse
 from hostwright.init.settings import read as read_settings
 from hostwright.init.sources import SITE, TOP, VAULT, Need, Sources, manage_py, normal, shown
 
@@ -189,14 +189,17 @@ class _Look:
         secrets, optional = [], []
         key = self._read_from("SECRET_KEY")
         wanted = {**self.settings.variables, key: True}
-        hosts = ""
+        given = {}
         if isinstance(self.value("ALLOWED_HOSTS"), Variable) or self._lets_nobody_in():
-            hosts = self._read_from("ALLOWED_HOSTS")
-            wanted[hosts] = True
+            given[self._read_from("ALLOWED_HOSTS")] = domain
+        debug = self.value("DEBUG")
+        if isinstance(debug, Variable) and debug.needed:
+            given[debug.name] = "False"
+        wanted |= dict.fromkeys(given, True)
         for directory in ("STATIC_ROOT", "MEDIA_ROOT"):
             wanted.pop(self._read_from(directory), None)  # The deploy itself sets it.
         for variable, needed in wanted.items():
-            guess = domain if variable == hosts else _guess(variable, name, database, broker)
+            guess = given.get(variable, _guess(variable, name, database, broker))
             if variable == key or (needed and guess is None and re.search("SECRET|KEY|PASSWORD|TOKEN|DSN", variable)):
                 secrets.append(variable)
                 if variable != key:
@@ -218,8 +221,11 @@ class _Look:
             self.need('SECRET_KEY is not read from the environment: SECRET_KEY = os.environ["SECRET_KEY"]')
         if self._lets_nobody_in():
             self.need('ALLOWED_HOSTS lets nobody in: ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")')
-        if self.value("DEBUG") is True:
+        debug = self.value("DEBUG")
+        if debug is True:
             self.need("DEBUG is True: DEBUG = False")
+        elif isinstance(debug, Variable) and debug.default is not False:
+            self.need(f"DEBUG depends on the variable {debug.name}: see that it is off with what site.yml gives that")
 
     def _domain(self, name: str) -> str:
         hosts = self.value("ALLOWED_HOSTS")
@@ -328,7 +334,7 @@ _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}")
 def _routes(source: bytes | None) -> Iterator[str]:
     """The routes of a URL configuration's own path() and re_path()."""
     try:
-        tree = ast.parse(source or b"")
+        tree = parse(source or b"")
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -29,6 +30,8 @@ class Variable:
     name: str
     needed: bool
     """There is no default for it."""
+    default: Any = None
+    """The default, where it is a literal."""
 
 
 @dataclass
@@ -40,6 +43,13 @@ class Settings:
     """The environment variables that are read -> whether there is no default."""
     unread: list[tuple[PurePosixPath, str]] = field(default_factory=list)
     """Files that can't be understood, and why."""
+
+
+def parse(text: bytes) -> ast.Module:
+    """The syntax of a module; raises SyntaxError or ValueError. What it could be warned of is its own business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
 
 
 def read(path: PurePosixPath, source: Source) -> Settings:
@@ -55,7 +65,7 @@ def _read(path: PurePosixPath, source: Source, found: Settings, seen: set[PurePo
         return
     seen.add(path)
     try:
-        module = ast.parse(text)
+        module = parse(text)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         found.unread.append((path, f"line {line} is no Python that this interpreter knows"))
@@ -187,17 +197,18 @@ def _variables(tree: ast.AST) -> Iterator[Variable]:
             yield from _variable(node.slice, isinstance(node.ctx, ast.Load))
         elif isinstance(node, ast.Call):
             function = _name(node.func)
-            defaulted = len(node.args) > 1 or any(given.arg == "default" for given in node.keywords)
+            defaults = [*node.args[1:], *(given.value for given in node.keywords if given.arg == "default")]
+            default = next((given.value for given in defaults if isinstance(given, ast.Constant)), None)
             if function in ("dj_database_url.config", "env.db", "env.db_url") and not node.args:
-                yield Variable("DATABASE_URL", not defaulted)
+                yield Variable("DATABASE_URL", not defaults, default)
             elif node.args and function.endswith(("environ.get", "getenv")):
-                yield from _variable(node.args[0], False)
+                yield from _variable(node.args[0], False, default)
             elif node.args and function.split(".")[0] in ("env", "config", "ENV"):
-                yield from _variable(node.args[0], not defaulted)
+                yield from _variable(node.args[0], not defaults, default)
 
 
-def _variable(name: ast.expr, needed: bool) -> Iterator[Variable]:
+def _variable(name: ast.expr, needed: bool, default: Any = None) -> Iterator[Variable]:
     """The variable whose name is this expression, if it is a name for one."""
     text = name.value if isinstance(name, ast.Constant) else None
     if isinstance(text, str) and text.isidentifier() and text != "DJANGO_SETTINGS_MODULE":
-        yield Variable(text, needed)
+        yield Variable(text, needed, default)

@@ -321,6 +321,12 @@ MEDIA_ROOT = env("MEDIA_DIR")
     assert (VAULT, "vault_stripe_secret") in needs
 
 
+def test_debug_is_off(tmp_path: Path) -> None:
+    site, needs = found(tree(tmp_path, {**SHOP, "shop/settings.py": READY + 'DEBUG = env("DBG")\n'}))
+    assert site["env"]["DBG"] == "False"
+    assert needs[0][1] == "DEBUG depends on the variable DBG: see that it is off with what site.yml gives that"
+
+
 def test_media_outlive_a_release(tmp_path: Path) -> None:
     text = READY + 'MEDIA_URL = "/files/"\nMEDIA_ROOT = os.path.join(BASE_DIR, "uploads")\n'
     site, _ = found(tree(tmp_path, {**SHOP, "shop/settings.py": text}))
@@ -345,6 +351,10 @@ def test_media_outlive_a_release(tmp_path: Path) -> None:
             'DATABASES has the HOST db: "" takes the unix socket, without a password',
         ),
         ("DEBUG = True", "DEBUG is True: DEBUG = False"),
+        (
+            'DEBUG = os.environ.get("DBG", "") != "False"',
+            "DEBUG depends on the variable DBG: see that it is off with what site.yml gives that",
+        ),
         ("SECRET_KEY = 'x'", 'SECRET_KEY is not read from the environment: SECRET_KEY = os.environ["SECRET_KEY"]'),
         ("x = (", "line 10 is no Python that this interpreter knows"),
     ],
@@ -397,9 +407,9 @@ def test_virtualenvs_and_hidden_directories_are_no_part_of_it(tmp_path: Path) ->
         ('"".join(["a"])', settings.UNKNOWN),
         ("something()", settings.UNKNOWN),
         ('os.environ["A"]', settings.Variable("A", True)),
-        ('os.environ.get("A", "x").split(",")', settings.Variable("A", False)),
+        ('os.environ.get("A", "x").split(",")', settings.Variable("A", False, "x")),
         ('config("A", cast=bool)', settings.Variable("A", True)),
-        ('dj_database_url.config(default="x")', settings.Variable("DATABASE_URL", False)),
+        ('dj_database_url.config(default="x")', settings.Variable("DATABASE_URL", False, "x")),
     ],
 )
 def test_the_value_of_an_expression(expression: str, value: object) -> None:
@@ -415,6 +425,21 @@ def test_what_depends_on_something_is_not_known() -> None:
 def test_settings_that_take_from_each_other_end() -> None:
     texts = {TOP / "s/a.py": b"from .b import *\nA = 1\n", TOP / "s/b.py": b"from s.a import *\nB = 2\n"}
     assert settings.read(TOP / "s/a.py", texts.get).values == {"A": 1, "B": 2}
+
+
+@pytest.mark.parametrize("name", ["on", "null", "no"])
+def test_names_that_yaml_would_take_for_something_else(tmp_path: Path, name: str) -> None:
+    contents = {
+        "manage.py": MANAGE.format(f"{name}.settings"),
+        f"{name}/settings.py": READY + f"os.environ['{name}']\n",
+    }
+    site, _ = found(tree(tmp_path, contents))
+    assert (site["name"], site["env"][name]) == (name, "")
+
+
+def test_a_warning_of_the_settings_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found(tree(tmp_path, {**SHOP, "shop/settings.py": READY + 'X = "\\d"\n'}))
+    assert capsys.readouterr() == ("", "")
 
 
 # --- The command
@@ -454,6 +479,17 @@ def test_deploy_is_written_and_what_is_next_is_said(
     ]
     keys = [yaml.safe_load((tmp_path / "deploy" / VAULT).read_text())["vault_secret_key"]]
     assert len(keys[0]) == 64
+
+
+def test_the_page_shows_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["git", "init", "-q", str(startproject(tmp_path))], check=True)
+    assert run(tmp_path, monkeypatch) == 0
+    _, _, said = capsys.readouterr().out.partition("\n\n")
+    needs, _, _ = said.partition("\n\n")
+    page = Path(__file__).parents[2] / "docs" / "install.md"
+    assert "".join(f"    {line}\n" for line in needs.splitlines()) in page.read_text(encoding="utf-8")
 
 
 def test_a_second_init_changes_nothing_and_says_what_differs(

@@ -1,0 +1,46 @@
+"""Whose files a lab touches on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hostwright import tree
+from hostwright.errors import BadInput
+from hostwright.lab import machine, plan
+
+HOSTS = [plan.Host("try", "host1", "198.18.0.11", ("web",))]
+
+
+@pytest.fixture
+def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr(machine, "CACHE", tmp_path / ".cache" / "lab")
+    return tmp_path
+
+
+def test_an_inventory_of_the_users_own_is_no_lab(top: Path) -> None:
+    (top / "inventory" / "production").mkdir(parents=True)
+    with pytest.raises(BadInput) as caught:
+        machine._check_free("production")
+    assert str(caught.value) == (
+        "inventory/production is an inventory of your own\n  Choose another --name for the lab."
+    )
+    (machine.CACHE / "production").mkdir(parents=True)
+    machine._check_free("production")  # One that a lab made.
+    machine._check_free("other")  # One that is not there yet.
+
+
+def test_a_lab_of_an_installed_hostwright_has_the_site_of_the_project(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "INSTALLED", True)
+    variables = top / "inventory" / "production" / "group_vars" / "all"
+    variables.mkdir(parents=True)
+    (variables / "site.yml").write_text("site: {}\n")
+    for _ in range(2):  # lab.up again writes the same.
+        machine._write_inventory("try", HOSTS, machine.CACHE / "try", "debian:12")
+    made = top / "inventory" / "try"
+    assert sorted(path.name for path in made.iterdir()) == ["group_vars", "hosts.yml"]
+    assert (made / "group_vars" / "all" / "site.yml").read_text() == "site: {}\n"

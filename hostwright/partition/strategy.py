@@ -8,6 +8,8 @@ from hostwright.partition.spec import PartitionSpec, Strategy
 
 DECLARATIVE_FROM = 11
 """The first PostgreSQL on which a partitioned table can have a primary key."""
+PUBLISHED_FROM = 13
+"""The first PostgreSQL whose publications take partitioned tables."""
 METHODS = {"r": "range", "l": "list", "h": "hash"}
 
 
@@ -60,6 +62,12 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
             f"{where}: {', '.join(table.in_the_way)} would not do what it does on a plain table", "Drop them first."
         )
     if strategy == "declarative":
+        if table.publications and table.version < PUBLISHED_FROM:
+            raise BadInput(
+                f"{where}: it is in the publication {table.publications[0]}, which PostgreSQL {table.version:g} has no"
+                " partitioned tables in",
+                "Use strategy: landing, or ALTER PUBLICATION ... DROP TABLE.",
+            )
         _check_unique(where, spec, table)
     if strategy != "declarative" or (spec.adopt == "drain" and spec.method == "range"):
         _check_moving(where, spec, strategy, table)

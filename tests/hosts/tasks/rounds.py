@@ -60,7 +60,7 @@ class Series:
     deployed: list[Deploy] = field(default_factory=list)
     killed: list[Kill] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
-    """What beat's units said, as JSON: a host keeps its own journal no longer than its disk allows."""
+    """What beat's units said, as JSON: a throwaway host has its journal in memory."""
 
     @property
     def name(self) -> str:
@@ -104,7 +104,7 @@ def one(fleet: Fleet, series: Series, say: Callable[[str], None]) -> None:
             kill = _kill(fleet, series.broker, number)
             series.killed.append(kill)
             say(f"{number + 1:>3} {kill.kind} killed: back after {kill.back - kill.over:.1f} s")
-    _keep_journal(fleet, series)
+        _keep_journal(fleet, series)
     series.rounds += 1
 
 

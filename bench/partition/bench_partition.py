@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from bench import report
-from bench.partition import care, scale, split, writes
+from bench.partition import archive, care, scale, split, writes
 from bench.report import Figure
 from tests.postgres import servers
 
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[servers.Server, int], list[Figure]]] = {
     "adopt": care.adopt,
     "drop": care.drop_under_a_reader,
     "roll": care.roll_over,
+    "archive": archive.archive,
     "plan": scale.plan,
     "children": scale.children,
     "split": split.speed,

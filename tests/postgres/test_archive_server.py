@@ -663,3 +663,26 @@ def test_it_gives_way_to_a_long_reader(linked: Database, far: Far, wanted: Parti
     move(linked, far, wanted)
     assert time.monotonic() - started > 0.8
     assert linked.one("SELECT relkind::text FROM pg_class WHERE relname = %s", DECEMBER) == "f"
+
+
+def test_while_the_archive_is_away(linked: Database, far: Far, wanted: PartitionSpec) -> None:
+    move(linked, far, wanted)
+    linked.run("ALTER SERVER \"public.events archive\" OPTIONS (SET port '1')")
+    linked.connection.close()
+    linked.connection = linked.connect()
+    assert linked.one("SELECT count(*) FROM events WHERE created_at >= '2026-03-01+00'") == 10
+    linked.run("INSERT INTO events (id, created_at) VALUES (100, '2026-03-20+00')")
+    assert next(archive.known.problems(linked.connection, wanted, read=True)).startswith(
+        f"{DECEMBER} can't be read from the archive at {far.server.socket}: could not connect to server"
+    )
+    assert linked.maintain() == []
+    if wanted.archive and wanted.archive.place == "inside":
+        with pytest.raises(psycopg2.Error, match="could not connect to server"):
+            linked.run("SELECT * FROM events WHERE id = 100")
+    else:
+        linked.run("UPDATE events SET kind = 'x' WHERE id = 100")
+        with pytest.raises(psycopg2.Error, match="could not connect to server"):
+            linked.run("SELECT * FROM events_archive")
+        assert linked.run("SELECT * FROM events_archive WHERE created_at >= '2026-03-01+00'") == []
+    with pytest.raises(BadInput, match=r"children are archived at .*:1/old"):
+        move(linked, far, wanted, "events_p202601")

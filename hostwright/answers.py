@@ -66,7 +66,11 @@ class Releases(Answer):
     releases: list[Release]
 
 
-KINDS: Mapping[str, type[Answer]] = {"status": Status, "releases": Releases}
+class Maintenance(Answer):
+    maintenance: bool
+
+
+KINDS: Mapping[str, type[Answer]] = {"status": Status, "releases": Releases, "maintenance": Maintenance}
 """The verb of a request -> its answer; of others nothing is read."""
 
 

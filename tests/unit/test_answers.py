@@ -41,7 +41,9 @@ def test_answers_that_are_right() -> None:
         assert answers.problem("status", status) == ""
     for rows in ([], [ROW], [{**ROW, "applied": None}]):
         assert answers.problem("releases", {"releases": rows}) == ""
-    assert answers.problem("maintenance", {}) == ""
+    assert answers.problem("maintenance", {"maintenance": True}) == ""
+    assert answers.problem("maintenance", {}) == "maintenance.maintenance: is needed"
+    assert answers.problem("a verb of a later version", {}) == ""
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hostwright.errors import HostwrightError
 from tests.hosts.conftest import ROOT
 from tests.hosts.labs import Fleet
 from tests.hosts.tasks import check, lab, rounds
@@ -88,15 +89,20 @@ def main() -> int:
         lab.down()
         return 0
     began = time.monotonic()
-    fleet = lab.up(options.broker)
+    fleet = lab.standing() if options.show else lab.up(options.broker)
     path: Path = ROOT / ".cache" / f"tasks-{options.broker}-{options.deploys}-deploys-{options.kills}-kills.json"
     if options.anew or not path.exists():
         series = rounds.Series(options.broker, options.tasks, options.deploys, options.kills, time.time())
     else:
         series = rounds.load(path)
     while not options.show and series.rounds < series.length and time.monotonic() - began < options.minutes * 60:
-        rounds.one(fleet, series, lambda text: console.print(text, markup=False))
-        series.save(path)
+        try:
+            rounds.one(fleet, series, lambda text: console.print(text, markup=False))
+        except HostwrightError as error:
+            console.print(f"{error.message}\n{error.hint}", markup=False)
+            return 1
+        finally:
+            series.save(path)
     if series.rounds < series.length and not options.show:
         console.print(f"{series.rounds} of {series.length} rounds were run; run it again to go on")
         return 0

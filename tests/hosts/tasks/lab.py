@@ -31,7 +31,7 @@ def up(broker: str) -> Fleet:
     """The lab as it stands, or a new one; provisioned for `broker`, with a release that uses it."""
     ready = machine.CACHE / LAB / "ready"
     if ready.exists() and all(state == "running" for _, state in machine.states(LAB)):
-        fleet = Fleet(machine.hosts(LAB), REPOSITORY)
+        fleet = standing()
         _take_sample()
     else:
         down()
@@ -50,6 +50,11 @@ def up(broker: str) -> Fleet:
         fleet.deploy_text(f"with {broker}")
         ready.write_text(broker)
     return fleet
+
+
+def standing() -> Fleet:
+    """The lab as it stands."""
+    return Fleet(machine.hosts(LAB), REPOSITORY)
 
 
 def down() -> None:

@@ -111,6 +111,8 @@ def one(fleet: Fleet, series: Series, say: Callable[[str], None]) -> None:
 def _send(fleet: Fleet, series: Series, until: int) -> None:
     """Put the tasks up to number `until` into the outbox, and wait until one of them runs."""
     before = series.sent
+    if until <= before:
+        return  # This round was begun before.
     _sql(fleet, SEND.format(series=series.name, first=before + 1, last=until))
     series.sent = until
     fresh = set(series.names[before:])

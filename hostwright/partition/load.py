@@ -21,6 +21,8 @@ from hostwright.partition.spec import PartitionSpec
 
 FIRST_PIECE, LARGEST_PIECE = 1 << 18, 1 << 23
 """Bytes of the file that are sorted while those before them are sent. The first are few, so that sending begins."""
+BLOCK = 1 << 15
+"""Bytes that are looked at together: where all their days are of one child, no line is looked at by itself."""
 
 
 def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, progress: Callable[[int], None]) -> int:
@@ -66,51 +68,61 @@ def _send(cursor: Any, spec: PartitionSpec, header: list[str], pieces: dict[str,
     for target, data in pieces.items():
         name = f"{render.identifier(spec.schema_name)}.{render.identifier(target)}"
         copy = f"COPY {name} ({render.identifiers(header)}) FROM STDIN WITH (FORMAT csv)"
-        # As a whole: for each read, this thread has to wait for the one that sorts.
-        cursor.copy_expert(copy, io.BytesIO(data), len(data))
+        cursor.copy_expert(copy, io.BytesIO(data))
 
 
 def routed(source: BinaryIO, at: int, route: Router) -> Iterator[tuple[int, dict[str, bytes]]]:
     """(number of rows, text by the table that it goes to) of each piece of `source`; the key is the column `at`."""
-    number = 2
-    for data in _pieces(source):
-        lines = _lines(data)
-        groups: dict[bytes, list[bytes]] = defaultdict(list)
+    # The first ten characters of the key of each line; nothing of a line that has no such key.
+    days = re.compile(rb"(?:[^,\n]*,){%d}([^,\n]{10})[^\n]*\n|[^\n]*\n" % at)
+    size, number, rows, held = FIRST_PIECE, 2, 0, 0
+    targets: dict[str, list[bytes]] = defaultdict(list)
+    for block in _blocks(source):
+        homes = set() if b'"' in block else {route.of_day(day) for day in set(days.findall(block))}
+        home = homes.pop() if len(homes) == 1 else None
+        if home:
+            targets[home].append(block)
+            rows += block.count(b"\n")
+        else:
+            rows += _by_line(block, number, at, route, targets)
+        number += block.count(b"\n")
+        held += len(block)
+        if held >= size:
+            yield rows, {target: b"".join(those) for target, those in targets.items()}
+            targets.clear()
+            rows, held, size = 0, 0, min(size * 2, LARGEST_PIECE)
+    if rows:
+        yield rows, {target: b"".join(those) for target, those in targets.items()}
+
+
+def _by_line(block: bytes, number: int, at: int, route: Router, targets: dict[str, list[bytes]]) -> int:
+    """Sort the lines of `block`, the first of which has that number in the file, into `targets`; returns how many."""
+    lines = _lines(block)
+    key = _key if b'"' in block else _plain_key
+    for index, line in enumerate(lines):
         try:
-            if b'"' in data:
-                for line in lines:
-                    groups[_key(line, at)[:10]].append(line)
-            else:
-                for line in lines:
-                    groups[line.split(b",", at + 1)[at][:10]].append(line)
-            targets: dict[str, list[bytes]] = defaultdict(list)
-            for day, those in groups.items():
-                for index, line in enumerate(those):
-                    if target := route.days.get(day):
-                        targets[target] += those[index:]
-                        break
-                    targets[route(_key(line, at).decode())].append(line)
+            value = key(line, at)
+            target = route.of_day(value[:10]) or route(value.decode())
         except (ValueError, IndexError):
-            before = sum(1 + one.count(b"\n") for one in lines[: lines.index(line)])
+            before = sum(1 + one.count(b"\n") for one in lines[:index])
             raise BadInput(
                 f"line {number + before}: no value of the key in {line[:100].decode(errors='replace')!r}",
                 "Nothing was loaded.",
             ) from None
-        yield len(lines), {target: b"\n".join([*those, b""]) for target, those in targets.items()}
-        number += data.count(b"\n")
+        targets[target].append(line + b"\n")
+    return len(lines)
 
 
-def _pieces(source: BinaryIO) -> Iterator[bytes]:
-    """`source` in pieces that end where a row does."""
-    size = FIRST_PIECE
-    while data := source.read(size) + source.readline():
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    """`source` in blocks that end where a row does, with a line end."""
+    while data := source.read(BLOCK) + source.readline():
         rest = []
         quotes = data.count(b'"')
         while quotes % 2 and (line := source.readline()):
             rest.append(line)
             quotes += line.count(b'"')
-        yield b"".join([data, *rest])
-        size = min(size * 2, LARGEST_PIECE)
+        block = b"".join([data, *rest])
+        yield block if block.endswith(b"\n") else block + b"\n"
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -132,11 +144,14 @@ def _lines(data: bytes) -> list[bytes]:
     return [*rows, b"\n".join(parts)] if parts else rows
 
 
+def _plain_key(line: bytes, at: int) -> bytes:
+    """The column `at` of `line`, which has no quotes."""
+    return line.split(b",", at + 1)[at].rstrip(b"\r")
+
+
 def _key(line: bytes, at: int) -> bytes:
     """The column `at` of `line`."""
     fields = line.split(b",", at + 1)
-    if b'"' not in line:
-        return fields[at].rstrip(b"\r")
     if any(field.count(b'"') % 2 for field in fields[: at + 1]):  # There is a comma between quotes.
         return next(csv.reader(line.decode().splitlines(keepends=True)))[at].encode()
     return fields[at].rstrip(b"\r").strip(b'"')
@@ -165,10 +180,33 @@ class Router:
         self._edges = sorted(edges, key=lambda edge: edge[0])
         self._lowers = [edge[0] for edge in self._edges]
         self._first = next((child for child in ranged if child.lower is None), None)
-        self.days: dict[bytes, str] = {}
-        """The tables of days, as the first ten characters of a moment, that lie in one child whatever its offset."""
+        self._days: dict[bytes, str | None] = {}
         self._hours: dict[tuple[str, str], str] = {}
-        """The same, of the first thirteen and the offset."""
+        """The tables of hours that lie in one child, by the first thirteen characters and the offset."""
+
+    def of_day(self, day: bytes) -> str | None:
+        """The table of all moments that begin with `day`, such as 2026-01-31; None: of several, or it is no day."""
+        if day not in self._days:
+            self._days[day] = self._of_day(day)
+        return self._days[day]
+
+    def _of_day(self, day: bytes) -> str | None:
+        if self._integer or not re.fullmatch(rb"\d{4}-\d\d-\d\d", day):
+            return None
+        try:
+            start = dt.datetime.fromisoformat(day.decode())
+        except ValueError:
+            return None
+        if not 1 < start.year < 9999:
+            return None
+        if self._zoned:
+            # Whatever its offset, which is less than 16 hours, a moment of this day lies between these.
+            start = start.replace(tzinfo=dt.timezone.utc)
+            first, last = start - dt.timedelta(hours=16), start + dt.timedelta(hours=40, microseconds=-1)
+        else:
+            first, last = start, start + dt.timedelta(hours=24, microseconds=-1)
+        found = self._at(first)
+        return found if self._at(last) == found else None
 
     def __call__(self, text: str) -> str:
         if self._integer:
@@ -177,8 +215,8 @@ class Router:
         if known := self._hours.get(hour):
             return known
         value = _moment(text)
-        if self._zoned and value.tzinfo is None:
-            value = value.replace(tzinfo=dt.timezone.utc)
+        if not self._zoned or value.tzinfo is None:  # PostgreSQL takes no notice of an offset where it keeps none.
+            value = value.replace(tzinfo=dt.timezone.utc if self._zoned else None)
         found = self._at(value)
         if len(text) < 14:
             self._hours[hour] = found
@@ -190,10 +228,6 @@ class Router:
             and self._at(start) == self._at(start + dt.timedelta(minutes=59, seconds=59, microseconds=999999)) == found
         ):
             self._hours[hour] = found
-        day = start.replace(hour=0)
-        # Whatever its offset, a moment of this day lies between these.
-        if all(self._at(day + dt.timedelta(days=days)) == found for days in (-1, 0, 1, 2)):
-            self.days[text[:10].encode()] = found
         return found
 
     def _at(self, value: Any) -> str:

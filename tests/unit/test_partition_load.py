@@ -79,6 +79,14 @@ def test_under_landing_the_current_period_goes_to_the_parent() -> None:
     assert routed(text, of=landing) == {"p2": "2026-02-10,a\n2026-03-01 00:30+01,c\n", "events": "2026-03-10,b\n"}
 
 
+def test_an_offset_means_nothing_to_a_key_without_one() -> None:
+    local = table(
+        "timestamp without time zone", (Child("p2", month(2).replace(tzinfo=None), month(3).replace(tzinfo=None)),)
+    )
+    text = "2026-02-28 23:30:00+00,a\n2026-02-28 23:30:00-05,b\n2026-02-01 00:00:00+05,c\n2026-03-01,d\n"
+    assert routed(text, of=local) == {"p2": "".join(text.splitlines(keepends=True)[:3]), "events": "2026-03-01,d\n"}
+
+
 def test_integers_by_their_range() -> None:
     numbers = table("bigint", (Child("p0", 0, 10), Child("p10", 10, 20)))
     assert routed("a,9\nb,10\nc,-1\nd,20\n", 1, numbers) == {"p0": "a,9\n", "p10": "b,10\n", "events": "c,-1\nd,20\n"}
@@ -123,6 +131,7 @@ def test_rows_go_where_a_csv_reader_would_send_them(
     csv.writer(text, quoting=quoting, lineterminator=end).writerows(rows)
     whole = text.getvalue() if ended else text.getvalue().removesuffix(end)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "BLOCK", size)
         patch.setattr(load, "FIRST_PIECE", size)
         found = routed(whole, 1)
     expected: dict[str, list[list[str]]] = {}

@@ -24,6 +24,7 @@ ROLES: dict[str, dict[str, Any]] = {
     "redis": {"redis_password": "{{ shop_redis_password }}"},
     "virtualenv": {},
     "release": {"release_site": "shop"},
+    "partition": {"partition_site": "shop"},
     "gunicorn": {"gunicorn_site": "shop"},
     "celery": {
         "celery_site": "shop",
@@ -43,6 +44,7 @@ BROKEN = {
     "redis": "systemctl stop redis-server",
     "virtualenv": "mv /usr/lib/python3.11/ensurepip /mnt",
     "release": "rm -r /usr/local/lib/hostwright/hostwright_engine",
+    "partition": "rm /usr/local/sbin/hostwright-maintain",
     "gunicorn": "rm /etc/systemd/system/shop-web@.socket; systemctl daemon-reload",
     "celery": "systemctl stop shop-timer-clear-sessions.timer",
     "nginx": "systemctl stop nginx",

@@ -62,7 +62,8 @@ def _run(program: str, *arguments: str, inventory: str) -> subprocess.CompletedP
 
 def _refused(said: str, inventory: str) -> BadInput:
     """What is wrong with an inventory that Ansible refuses, by what it says."""
-    text = " ".join(said.replace("[WARNING]:", " ").split())
+    # Warnings are wrapped, also after the hyphens of a path.
+    text = " ".join(said.replace("-\n", "-").replace("[WARNING]:", " ").split())
     if "Decryption failed" in text:
         return BadInput("the vault password is wrong", "ANSIBLE_VAULT_PASSWORD_FILE names the file that holds it.")
     if "no vault secrets" in text:

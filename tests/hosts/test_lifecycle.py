@@ -207,7 +207,7 @@ def inventory(deployed: World, tmp_path: Path) -> Path:
 
 
 SPOILED = {
-    "bad YAML": ("site.yml", "site: [", "", 2, "can't be read"),
+    "bad YAML": ("site.yml", "site: [", "", 2, "group_vars/all/site.yml: line 1, column "),
     "unknown key": (
         "site.yml",
         "{name: shop, source: {git: .}, wob: {}}",

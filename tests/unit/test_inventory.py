@@ -297,8 +297,8 @@ def listing(monkeypatch: pytest.MonkeyPatch, status: int, out: str, err: str) ->
         (
             "[WARNING]:  * Failed to parse /x/hosts.yml with yaml plugin: We\nwere unable to read either. "
             "Syntax Error while\nloading YAML.   did not find expected node content  The error appears to be in\n"
-            "'/x/hosts.yml': line 2, column 1, but may\nERROR! Completely failed to parse inventory source /",
-            "/x/hosts.yml: line 2, column 1: did not find expected node content",
+            "'/a-\nb/hosts.yml': line 2, column 1, but may\nERROR! Completely failed to parse inventory source /",
+            "/a-b/hosts.yml: line 2, column 1: did not find expected node content",
         ),
         (
             "[WARNING]:  * Failed to parse /x with ini plugin: /x:3: Expected\nkey=value\n"

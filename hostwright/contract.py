@@ -94,7 +94,7 @@ def shared(site: Site) -> list[str]:
     """The directories below /srv/SITE/shared that the application may write."""
     media = ["media"] if site.media else []
     beat = ["beat"] if site.celery and site.celery.beat else []
-    return [*media, *beat, *site.shared]
+    return list(dict.fromkeys([*media, *beat, *site.shared]))
 
 
 def connections(site: Site, groups: Groups) -> int:

@@ -37,6 +37,10 @@ def names(host: str) -> list[str]:
     return [process.name for process in contract.processes_on(SITE, GROUPS, host)]
 
 
+def test_a_shared_directory_is_listed_once() -> None:
+    assert contract.shared(SITE) == ["media", "beat", "cache"]
+
+
 def test_app_hosts_are_in_order_and_without_the_database() -> None:
     assert contract.app_hosts(GROUPS) == ["web1", "web2", "jobs1"]
 

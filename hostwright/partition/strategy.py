@@ -33,13 +33,7 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
             if spec.method == "range"
             else f"method: {spec.method} needs PostgreSQL {DECLARATIVE_FROM}.",
         )
-    if not table.may_change:
-        raise BadInput(f"{where}: it belongs to {table.owner}, and you are not", "Connect as its owner.")
-    if table.may_not_make:
-        raise BadInput(
-            f"{where}: you may not make what is needed: {table.may_not_make}",
-            "GRANT CREATE, or connect as the database's owner.",
-        )
+    check_rights(where, table.owner, table.may_change, table.may_not_make)
     if table.kind == "other":
         raise BadInput(
             f"{where}: it is no plain table",
@@ -72,6 +66,17 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
     if strategy != "declarative" or (spec.adopt == "drain" and spec.method == "range"):
         _check_moving(where, spec, strategy, table)
     return strategy
+
+
+def check_rights(where: str, owner: str, may_change: bool, may_not_make: str) -> None:
+    """Raises BadInput where the role that is connected may not change the table, or not make what it needs."""
+    if not may_change:
+        raise BadInput(f"{where}: it belongs to {owner}, and you are not", "Connect as its owner.")
+    if may_not_make:
+        raise BadInput(
+            f"{where}: you may not make what is needed: {may_not_make}",
+            "GRANT CREATE, or connect as the database's owner.",
+        )
 
 
 def _check_key(where: str, spec: PartitionSpec, table: Table) -> None:

@@ -57,6 +57,17 @@ def plain(database: Database, library: str) -> dict[str, Any]:
     return result
 
 
+def with_the_conflict(expected: dict[str, Any]) -> dict[str, Any]:
+    """What the calls give where a conflict that is to be ignored is an error, and so the row beside it is not there."""
+    assert expected["ignore_conflicts"] == [2000]
+    return {
+        **expected,
+        "ignore_conflicts": "IntegrityError",
+        "all_rows": [row for row in expected["all_rows"] if row[0] != 2000],
+        "by_month": [[month, n - (month == "2026-02")] for month, n in expected["by_month"]],
+    }
+
+
 @pytest.mark.parametrize("strategy", ["declarative", "landing"])
 def test_every_call_gives_what_it_gives_on_a_plain_table(database: Database, strategy: str, library: str) -> None:
     if strategy == "declarative" and database.major < 11:
@@ -68,9 +79,5 @@ def test_every_call_gives_what_it_gives_on_a_plain_table(database: Database, str
     found = django("run", database, library)
     if strategy == "landing":
         # The row in the way is in a child, where ON CONFLICT does not look.
-        assert expected.pop("ignore_conflicts") == [2000]
-        assert found.pop("ignore_conflicts") == "IntegrityError"
-        expected["all_rows"] = [row for row in expected["all_rows"] if row[0] != 2000]
-        expected["by_month"] = [[month, n - (month == "2026-02")] for month, n in expected["by_month"]]
-        expected["ranges"] = found["ranges"]
+        expected = with_the_conflict(expected)
     assert found == expected

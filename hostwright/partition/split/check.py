@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from hostwright.errors import BadInput
 from hostwright.partition.spec import SplitSpec
 from hostwright.partition.split.catalog import Relation, Split
+from hostwright.partition.strategy import check_rights
 
 RESERVED = ("hostwright_version", "hostwright_row")
 
@@ -37,13 +38,7 @@ def changeable(where: str, split: Split) -> Relation:
     table = split.table
     if table is None:
         raise BadInput(f"{where}: there is no such table", "Deploy first: Django's migrations make it.")
-    if not table.may_change:
-        raise BadInput(f"{where}: it belongs to {table.owner}, and you are not", "Connect as its owner.")
-    if split.may_not_make:
-        raise BadInput(
-            f"{where}: you may not make what is needed: {split.may_not_make}",
-            "GRANT CREATE, or connect as the database's owner.",
-        )
+    check_rights(where, table.owner, table.may_change, split.may_not_make)
     return table
 
 

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
+import json
 import os
 import re
 import signal
+import sys
 import tempfile
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import invoke
 import psycopg2
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from hostwright import config, remote
+from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, load, undo, verify
 from hostwright.partition import connection as connections
 from hostwright.partition.archive import server as archive
 from hostwright.partition.spec import PartitionSpec
+from hostwright.tasks import partition as tasks
 from tests.postgres import servers
 from tests.postgres.conftest import EVENTS, NOW, UTC, Database, spec
 
@@ -686,3 +696,145 @@ def test_while_the_archive_is_away(linked: Database, far: Far, wanted: Partition
         assert linked.run("SELECT * FROM events_archive WHERE created_at >= '2026-03-01+00'") == []
     with pytest.raises(BadInput, match=r"children are archived at .*:1/old"):
         move(linked, far, wanted, "events_p202601")
+
+
+FORWARDER = """
+import re, socket, sys, threading
+
+near, far = re.fullmatch(r"127.0.0.1:([0-9]+):(.+)", sys.argv[sys.argv.index("-L") + 1]).groups()
+listening = socket.create_server(("127.0.0.1", int(near)))
+
+def pump(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+
+while True:
+    one, _ = listening.accept()
+    other = socket.socket(socket.AF_UNIX)
+    other.connect(far)
+    for pair in ((one, other), (other, one)):
+        threading.Thread(target=pump, args=pair, daemon=True).start()
+"""
+
+
+def test_the_archive_is_reached_through_the_database_host(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what stands for ssh here."""
+    monkeypatch.setattr(connections, "command", lambda remote: [sys.executable, "-c", FORWARDER])
+    host = remote.Remote("db1", {"ansible_host": "192.0.2.1"}, "shop")
+    told, wrong = far.spec().archive, far.spec(archive={"password": "wrong"}).archive
+    assert told
+    assert wrong
+    with connections.archive(told, host) as through, through.cursor() as cursor:
+        cursor.execute("SELECT current_user, current_database()")
+        assert cursor.fetchone() == ("keeper", "old")
+    with contextlib.ExitStack() as stack, pytest.raises(BadInput, match="password authentication failed"):
+        stack.enter_context(connections.archive(wrong, host))
+
+
+def test_the_tasks(
+    linked: Database, far: Far, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = far.spec().model_dump(mode="python", exclude_defaults=True)
+    told["archive"]["password"] = PASSWORD
+    shop = {"name": "shop", "source": {"git": "."}, "services": {"databases": [{"name": "shop"}]}}
+    site = config.load({**shop, "partitions": [told]})
+    monkeypatch.setattr(inventories, "load", lambda inventory: types.SimpleNamespace(site=site))
+
+    def fab(name: str, **options: Any) -> tuple[list[str], int]:
+        status, said = 0, ""
+        try:
+            getattr(tasks, name)(invoke.Context(), dsn=linked.server.dsn(linked.name, "shop"), **options)
+        except invoke.exceptions.Exit as end:
+            status, said = end.code, end.message or ""
+        return (capsys.readouterr().out + said).splitlines(), status
+
+    linked.apply(far.spec())
+    linked.apply(far.spec())
+    printed, status = fab("archive")
+    assert status == 2
+    assert printed[0].startswith("error: events: move events_pmin, events_p202512, events_p202601")
+    assert printed[0].endswith(" to the archive, and drop them here? Nobody is here to ask.")
+    printed, status = fab("archive", yes=True)
+    assert status == 0, printed
+    assert [line.rpartition("  ")[0] for line in printed[:3]] == [
+        "events: events_pmin: keep events_pmin as it is",
+        "events: events_pmin: copy and compare 10 rows",
+        "events: events_pmin: put a foreign table in the place of events_pmin",
+    ]
+    assert fab("archive", yes=True) == (["events: nothing to do"], 0)
+    found = {one["child"]: one["rows"] for one in json.loads(fab("status", json=True)[0][0])["archived"]}
+    assert found["events_pmin"] == found["events_p202601"] == 10
+    assert any("events_p202601" in line and f"at {far.server.socket}" in line for line in fab("status")[0])
+    assert fab("restore")[0][0] == "error: restore takes --manifest or --child"
+    printed, status = fab("restore", child="events_p202603", drop=True, yes=True)
+    assert (printed[-1], status) == ("events: events_p202603 is back, 10 rows", 0)
+    assert fab("restore", child="events_p202603")[1] == 2
+    assert fab("archive", to="/nowhere")[0][0] == "error: --to takes one child"
+
+
+MONTHS = ["events_pmin", DECEMBER, "events_p202601", "events_p202602"]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(WAYS),
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("move"), st.sampled_from(MONTHS)),
+            st.tuples(st.just("back"), st.sampled_from(MONTHS)),
+            st.tuples(st.just("insert"), st.integers(1, 4)),
+            st.tuples(st.just("update"), st.integers(1, 50)),
+            st.tuples(st.sampled_from(["apply", "maintain"]), st.none()),
+        ),
+        max_size=12,
+    ),
+)
+def test_whatever_is_moved_and_brought_back_all_rows_are_there_once(
+    linked: Database, far: Far, way: tuple[str, str], doings: list[tuple[str, Any]]
+) -> None:
+    strategy, place = way
+    if strategy == "declarative" and linked.major < 11:
+        strategy = "landing"
+    linked.run("DROP TABLE IF EXISTS events CASCADE; DROP SCHEMA IF EXISTS hostwright CASCADE")
+    linked.run('DROP SERVER IF EXISTS "public.events archive" CASCADE')
+    for name in far.tables():
+        far.run(f"DROP TABLE {name}")
+    linked.run(EVENTS)
+    linked.run(
+        "INSERT INTO events (kind, created_at) SELECT 'old', (timestamp '2025-11-01' + n / 10 * interval '1 month'"
+        " + n % 10 * interval '1 hour') AT TIME ZONE 'UTC' FROM generate_series(0, 49) n ORDER BY n"
+    )
+    if strategy == "trigger":
+        linked.run("ALTER TABLE events ALTER id DROP DEFAULT; DROP SEQUENCE events_id_seq")
+    wanted = far.spec(strategy=strategy, keep=None, archive={"place": place})
+    linked.apply(wanted)
+    linked.apply(wanted)
+    expected = {row[0]: row for row in rows(linked)}
+    number = 1000
+    for what, which in doings:
+        number += 1
+        try:
+            if what == "move":
+                move(linked, far, wanted, which)
+            elif what == "back":
+                archive.bring_back(linked.connection, far.connection, wanted, which, True, NOW, lambda *_: None)
+            elif what == "insert":
+                linked.run("INSERT INTO events (id, created_at) VALUES (%s, %s)", number, f"2026-0{which}-05+00")
+            elif what == "update":
+                linked.run("UPDATE events SET kind = 'new' WHERE id = %s", which)
+            elif what == "apply":
+                linked.apply(wanted)
+            else:
+                linked.maintain()
+        except (BadInput, psycopg2.errors.CheckViolation):
+            pass  # Not the oldest, not there, or no child for a row: nothing has changed.
+        else:
+            if what == "insert":
+                expected[number] = (number, None, "seen", "{}")
+            elif what == "update" and linked.one("SELECT count(*) FROM events WHERE id = %s", which):
+                expected[which] = (*expected[which][:2], "new", expected[which][3])
+        found = whole(linked, wanted)
+        assert [(row[0], row[2]) for row in found] == [(row[0], row[2]) for row in sorted(expected.values())]
+    linked.apply(wanted)
+    assert linked.plan(wanted) == []

@@ -33,7 +33,7 @@ class _Number(Argument):
     def set_value(self, value: Any, cast: bool = True) -> None:
         option = self.names[0].replace("_", "-")
         least = AT_LEAST.get(option, 0)
-        if not re.fullmatch(r"-?[0-9]+", str(value)) or int(value) < least:
+        if not re.fullmatch(r"-?[0-9]{1,9}", str(value)) or int(value) < least:
             raise Exit(f"error: --{option}: must be a whole number, {least} or more, not {value!r}", code=2)
         super().set_value(value, cast)
 

@@ -105,7 +105,7 @@ def test_it_loads_as_ansible_reads_it() -> None:
 
 def test_the_minimal_one_is_a_site_on_one_host() -> None:
     found = inventory.load(str(INVENTORY / "minimal"))
-    assert {name: list(found.groups[name]) for name in config.GROUPS} == dict.fromkeys(config.GROUPS, ["server1"])
+    assert {name: list(found.groups[name]) for name in config.GROUPS} == {name: ["server1"] for name in config.GROUPS}
     assert found.site.source.git == "https://git.example.com/shop.git"
     assert found.site.secrets["SECRET_KEY"].get_secret_value() == "change-me-django"
     assert [database.name for database in found.site.services.databases] == ["shop"]

@@ -256,6 +256,7 @@ OPTIONS = "\n  fab --help TASK shows the options of a task.\n"
         ("deploy --batch x", "--batch: must be a whole number, 1 or more, not 'x'\n"),
         ("deploy --batch 0", "--batch: must be a whole number, 1 or more, not '0'\n"),
         ("deploy --lock-wait -1", "--lock-wait: must be a whole number, 0 or more, not '-1'\n"),
+        (f"deploy --batch {'9' * 5000}", f"--batch: must be a whole number, 1 or more, not '{'9' * 5000}'\n"),
         ("logs --lines x", "--lines: must be a whole number, 1 or more, not 'x'\n"),
         ("partition.apply --rate 1.5", "--rate: must be a whole number, 0 or more, not '1.5'\n"),
     ],

@@ -503,7 +503,7 @@ def test_an_old_snapshot_that_would_miss_the_copy_is_refused(articles: Database)
 # --- Cut off
 
 
-@pytest.mark.parametrize("after", range(1, 12))
+@pytest.mark.parametrize("after", [2, 4, 7, 10, 11, 12])
 @pytest.mark.parametrize("back", [False, True])
 def test_what_is_cut_off_goes_on(articles: Database, after: int, back: bool) -> None:
     before = rows(articles)

@@ -244,6 +244,36 @@ def test_rights(articles: Database) -> None:
     ) == [("shop",)]
 
 
+def test_rights_that_are_given_later(articles: Database) -> None:
+    split(articles)
+    articles.run("GRANT UPDATE, DELETE ON articles TO reader")
+    connection = articles.connect("reader")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE articles SET views = 3, body = 'x' WHERE id = 9 RETURNING views, body")
+        assert cursor.fetchall() == [(3, "x")]
+        cursor.execute("DELETE FROM articles WHERE id = 9")
+        assert cursor.rowcount == 1
+    connection.close()
+    assert split(articles) == []
+    undone(articles)
+    assert articles.one("SELECT has_table_privilege('reader', 'articles', 'DELETE')")
+
+
+def test_a_superuser_splits_for_the_owner(articles: Database) -> None:
+    articles.connection.close()
+    articles.connection = articles.connect("postgres")
+    with writers(articles) as did:
+        split(articles)
+    assert articles.one("SELECT count(*) FROM articles") == 2500 + did[1]
+    owners = (
+        "SELECT DISTINCT c.relowner::regrole::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace"
+        " UNION SELECT proowner::regrole::text FROM pg_proc WHERE proname LIKE 'public.articles split%'"
+    )
+    assert articles.run(owners) == [("shop",)]
+    undone(articles)
+    assert articles.run(owners) == [("shop",)]
+
+
 def test_only_what_is_asked_for_is_read_and_only_what_differs_is_written(articles: Database) -> None:
     split(articles)
     explained = "\n".join(line for (line,) in articles.run("EXPLAIN SELECT id, title FROM articles WHERE views > 5"))

@@ -95,6 +95,11 @@ def _writes(
                 {shown: times[way][peer] for peer, shown in peers.items()},
             )
         )
+        if "native" in peers:
+            by_hand = times[way]["native"], times[way][how]
+            found.append(
+                ratio(f"{title}, {how} by hand-written, {way}, PostgreSQL {server.major}", *by_hand, goal=0.98)
+            )
     return found
 
 

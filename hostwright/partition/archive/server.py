@@ -65,10 +65,12 @@ def move(connection: Any, far: Any, spec: PartitionSpec, child: str, now: dt.dat
                         raise HostwrightError(f"{spec.table}: {child} did not come to the archive as it was sent")
                     cursor.execute(render.query("archive/there_finish", **values, comment=_comment(values, *sent)))
             done(f"{'compare' if is_there else 'copy and compare'} {sent[0]:,} rows", time.monotonic() - started)
-            shown = [old for old in past if old.is_archived and not old.is_inside] + [one]
+            beside = [old for old in past if old.is_archived and not old.is_inside]
             with transaction(connection, spec.table) as cursor:
                 cursor.execute(stream.SETTINGS)
-                values |= {**_view(cursor, spec, table, shown), "comment": _comment(values, *sent)}
+                values |= _view(cursor, spec, table, beside)
+            values["archived"].append(_shown(one.schema, values["fresh"], values["columns"]))
+            values["comment"] = _comment(values, *sent)
             _step(connection, "swap", f"put a foreign table in the place of {child}", values, done)
         except BaseException:
             if not connection.closed:
@@ -212,7 +214,7 @@ def _values(connection: Any, spec: PartitionSpec, table: Table, one: known.Forme
         "declarative": table.kind == "partitioned",
         "child": one.name,
         "child_schema": one.schema,
-        "attached": one.is_inside,
+        "fresh": periods.child_name(one.name, "_there"),
         "lower": one.lower,
         "upper": one.upper,
         "columns": columns,
@@ -246,14 +248,14 @@ def _view(cursor: Any, spec: PartitionSpec, table: Table, archived: list[known.F
         "view": view,
         "view_columns": columns,
         "archived": [
-            {
-                "schema": one.schema,
-                "name": one.name,
-                "types": {c["name"]: c["type"] for c in _columns(cursor, table.version, one.schema, one.name)},
-            }
-            for one in archived
+            _shown(one.schema, one.name, _columns(cursor, table.version, one.schema, one.name)) for one in archived
         ],
     }
+
+
+def _shown(schema: str, name: str, columns: list[dict[str, Any]]) -> dict[str, Any]:
+    """A table that the view shows."""
+    return {"schema": schema, "name": name, "types": {column["name"]: column["type"] for column in columns}}
 
 
 # --- How it is done

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
+import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from bench.partition import tables
@@ -29,7 +32,7 @@ def archive(server: servers.Server, rounds: int) -> list[Figure]:
     peer, here = {"INSERT into the foreign table": found["insert"]}, {"nothing archived": found["here"]}
     return [
         median(f"archive to another server, {name}", found["there"], "rows/s", 300_000, peer, larger=True),
-        median(f"archive: the step that locks, {name}", found["swap"], "ms", 10),
+        median(f"archive: longest wait of a reader for the swap, {name}", found["swap"], "ms", 10),
         median(f"archive: back from there, {name}", found["back"], "rows/s", larger=True),
         *(
             median(f"a row by its id, a month {place} in the archive, {name}", found[place], "ms", None, here)
@@ -60,12 +63,14 @@ def _round(server: servers.Server, other: servers.Server, how: str, place: str, 
         cursor.execute("ANALYZE events")
         found["here"].append(_lookup(cursor))
         steps: dict[str, float] = {}
-        for one in ("events_pmin", child):
-            steps.clear()
+        archives.move(connection, far, wanted, "events_pmin", tables.NOW, lambda *_: None)
+        with _reader(server) as waits:
             started = time.perf_counter()
-            archives.move(connection, far, wanted, one, tables.NOW, steps.__setitem__)
-        found["there"].append(ROWS / (time.perf_counter() - started))
-        found["swap"].append(1000 * next(seconds for title, seconds in steps.items() if title.startswith("put")))
+            archives.move(connection, far, wanted, child, tables.NOW, steps.__setitem__)
+            found["there"].append(ROWS / (time.perf_counter() - started))
+        # The step ends when the file of the child is gone; those who wait for its locks go on before that.
+        since = started + sum(seconds for title, seconds in steps.items() if not title.startswith("put"))
+        found["swap"].append(max(wait for at, wait in waits if at > since))
         found[place].append(_lookup(cursor))
         found["insert"].append(_insert(cursor, far, child))
         started = time.perf_counter()
@@ -73,6 +78,32 @@ def _round(server: servers.Server, other: servers.Server, how: str, place: str, 
         found["back"].append(ROWS / (time.perf_counter() - started))
     far.close()
     connection.close()
+
+
+@contextlib.contextmanager
+def _reader(server: servers.Server) -> Iterator[list[tuple[float, float]]]:
+    """A session that asks for a row of this month, again and again; gives when each answer came, and the ms it took."""
+    waits: list[tuple[float, float]] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        connection = server.connect("bench_archive")
+        with connection.cursor() as cursor:
+            while not stop.is_set():
+                started = time.perf_counter()
+                cursor.execute("SELECT id FROM events WHERE created_at >= %s LIMIT 1", (tables.HOT,))
+                now = time.perf_counter()
+                waits.append((now, 1000 * (now - started)))
+                time.sleep(0.001)
+        connection.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield waits
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _lookup(cursor: Any) -> float:

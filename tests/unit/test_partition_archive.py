@@ -32,7 +32,7 @@ def former(name: str, is_archived: bool) -> known.Former:
 
 @pytest.mark.parametrize("version", [9.5, 10, 11, 18])
 @given(names, names)
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 def test_every_statement_parses_whatever_the_names(version: float, name: str, key: str) -> None:
     column = {"name": key, "type": "pg_catalog.int8", "required": True, "collation": None}
     text = {"name": name + "2", "type": "text", "required": False, "collation": 'pg_catalog."C"'}
@@ -44,7 +44,7 @@ def test_every_statement_parses_whatever_the_names(version: float, name: str, ke
             "upper": "5",
             "columns": [column, text],
             "primary": [key],
-            "attached": True,
+            "fresh": name,
         },
         **{"link": name, "reader": render.identifier(name), "user": name, "in_schema": name, "server": name},
         **{"comment": name, "view": name, "back": name, "options": {"host": name, "port": "5432"}},

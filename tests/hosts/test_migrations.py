@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ SCRUB = (
     HEAD
     + """\
     dependencies = [("orders", "0004_drop")]
-    operations = [migrations.RunSQL("DELETE FROM orders_order WHERE id % 2 = 0")]
+    operations = [migrations.RunSQL("DELETE FROM stock_item; DELETE FROM orders_order WHERE id % 2 = 0")]
 """
 )
 SEEN = (
@@ -118,10 +119,9 @@ class Shop(Fleet):
     def original(self, path: str) -> str:
         return (ROOT / "examples" / "shop" / path).read_text(encoding="utf-8")
 
-    def release(self, name: str, **changes: str) -> str:
-        """Deploy a release; `changes` are files, their paths written with __ for /."""
-        files: dict[str, str | None] = {f"{path.replace('__', '/')}.py": text for path, text in changes.items()}
-        self.commit({**files, "shop/templates/banner.txt": f"{name}\n"}, name)
+    def release(self, name: str, changes: dict[str, str] | None = None) -> str:
+        """Deploy a release with these files changed."""
+        self.commit({**(changes or {}), "shop/templates/banner.txt": f"{name}\n"}, name)
         printed = self.fab("deploy")
         self.known[name] = self.current()
         return printed
@@ -176,18 +176,18 @@ ADDED = {"orders.0002_note", "stock.0001_initial", "events.0002_source"}
 
 
 def test_additive_over_three_applications(shop: Shop) -> None:
-    shop.release(
-        "additive",
-        orders__migrations__0002_note=NOTE,
-        orders__models=shop.original("orders/models.py") + NOTE_FIELD,
-        stock__migrations__0001_initial=STOCK,
-        stock__migrations____init__="",
-        stock____init__="",
-        stock__models=STOCK_MODEL,
-        events__migrations__0002_source=SOURCE,
-        events__models=shop.original("events/models.py") + SOURCE_FIELD,
-        shop__settings=shop.original("shop/settings.py").replace('"outbox",', '"outbox", "stock",'),
-    )
+    changes = {
+        "orders/migrations/0002_note.py": NOTE,
+        "orders/models.py": shop.original("orders/models.py") + NOTE_FIELD,
+        "stock/migrations/0001_initial.py": STOCK,
+        "stock/migrations/__init__.py": "",
+        "stock/__init__.py": "",
+        "stock/models.py": STOCK_MODEL,
+        "events/migrations/0002_source.py": SOURCE,
+        "events/models.py": shop.original("events/models.py") + SOURCE_FIELD,
+        "shop/settings.py": shop.original("shop/settings.py").replace('"outbox",', '"outbox", "stock",'),
+    }
+    shop.release("additive", changes)
     assert shop.applied() == ADDED
     shop.works("additive")
 
@@ -224,7 +224,7 @@ def test_not_forward_to_what_lacks_its_migrations(shop: Shop) -> None:
 
 
 def test_data_and_back_by_two_with_them(shop: Shop) -> None:
-    shop.release("data", orders__migrations__0003_fill=FILL)
+    shop.release("data", {"orders/migrations/0003_fill.py": FILL})
     assert shop.sql("SELECT count(*) FROM orders_order WHERE note = 'filled'") == "10"
     assert shop.sql("SELECT count(*) FROM stock_item") == "10"
     shop.fab("rollback", "--migrations", "--release", shop.known["first"], "--yes")
@@ -238,7 +238,8 @@ def test_data_and_back_by_two_with_them(shop: Shop) -> None:
 
 def test_destructive_and_back(shop: Shop) -> None:
     """The column comes back, what was in it does not; the code before serves all the same."""
-    shop.release("destructive", orders__migrations__0004_drop=DROP, orders__models=shop.original("orders/models.py"))
+    model = shop.original("orders/models.py")
+    shop.release("destructive", {"orders/migrations/0004_drop.py": DROP, "orders/models.py": model})
     assert "note" not in shop.columns("orders_order")
     shop.works("destructive")
     shop.fab("rollback", "--migrations", "--yes")
@@ -249,7 +250,8 @@ def test_destructive_and_back(shop: Shop) -> None:
 
 
 def test_irreversible_is_refused_by_name(shop: Shop) -> None:
-    assert "orders.0005_scrub (can't be undone)" in shop.release("irreversible", orders__migrations__0005_scrub=SCRUB)
+    message = shop.release("irreversible", {"orders/migrations/0005_scrub.py": SCRUB})
+    assert "orders.0005_scrub (can't be undone)" in message
     assert shop.rows()["orders_order"] == 5
     message = shop.fab("rollback", "--migrations", "--yes", status=1)
     assert "these migrations can't be undone: orders.0005_scrub" in message
@@ -261,11 +263,8 @@ def test_irreversible_is_refused_by_name(shop: Shop) -> None:
 
 def test_irreversible_in_the_middle(shop: Shop) -> None:
     """What comes after it can be undone; what comes before it can't, and nothing is."""
-    shop.release(
-        "seen",
-        events__migrations__0003_seen=SEEN,
-        events__models=shop.original("events/models.py") + SOURCE_FIELD + SEEN_FIELD,
-    )
+    model = shop.original("events/models.py") + SOURCE_FIELD + SEEN_FIELD
+    shop.release("seen", {"events/migrations/0003_seen.py": SEEN, "events/models.py": model})
     before = shop.applied()
     message = shop.fab("rollback", "--migrations", "--release", shop.known["data again"], "--yes", status=1)
     assert "these migrations can't be undone: orders.0005_scrub" in message
@@ -298,11 +297,8 @@ def test_the_dump_that_a_deploy_takes_is_restored(shop: Shop, tmp_path: Path) ->
 def slow(shop: Shop) -> Iterator[set[str]]:
     """A release whose migration takes its time to be undone is live; returns what is applied with it."""
     if "slow" not in shop.known:
-        shop.release(
-            "slow",
-            events__migrations__0004_slow=SLOW,
-            events__models=shop.original("events/models.py") + SOURCE_FIELD + SEEN_FIELD + LATE_FIELD,
-        )
+        model = shop.original("events/models.py") + SOURCE_FIELD + SEEN_FIELD + LATE_FIELD
+        shop.release("slow", {"events/migrations/0004_slow.py": SLOW, "events/models.py": model})
     elif "events.0004_slow" not in shop.applied():
         shop.release("slow")
     shop.works("slow")
@@ -310,9 +306,26 @@ def slow(shop: Shop) -> Iterator[set[str]]:
     shop.says("host1", "rm -rf /run/faults")
 
 
-def _back(shop: Shop) -> list[str]:
+def back(shop: Shop) -> list[str]:
+    """The command that goes back to the release before the slow one, and takes its migration along."""
     release = shop.known["after the restore"]
-    return ["fab", "rollback", "--migrations", "--release", release, "--yes", "-i", "inventory/migrations"]
+    return ["fab", "rollback", "--migrations", "--release", release, "--yes"]
+
+
+def stopped(shop: Shop, started: Start, point: str) -> subprocess.Popen[str]:
+    """That command, with the engine waiting at `point`."""
+    shop.says("host1", f"mkdir -p /run/faults && echo '{point}' > /run/faults/pause")
+    run = started(*back(shop), "-i", f"inventory/{shop.host.lab}")
+    eventually(point, lambda: shop.says("host1", "ls /run/faults/reached") == "/run/faults/reached", 60)
+    return run
+
+
+def kill_engine(shop: Shop) -> None:
+    shop.on("host1", "systemctl", "kill", "-s", "KILL", "--kill-who=main", "hostwright-shop-transaction")
+
+
+def ends(shop: Shop) -> None:
+    eventually("the end of the transaction", lambda: shop.state()["transaction"] is None, 60)
 
 
 POINTS = ("standby ok", "unmigrate start", "unmigrate ok", "flip ok")
@@ -322,49 +335,43 @@ POINTS = ("standby ok", "unmigrate start", "unmigrate ok", "flip ok")
 @pytest.mark.parametrize("point", POINTS)
 def test_cut_off(shop: Shop, slow: set[str], started: Start, point: str, killed: str) -> None:
     """The newer release serves on with its migrations, and the next command does what this one did not."""
-    shop.says("host1", f"mkdir -p /run/faults && echo '{point}' > /run/faults/pause")
-    run = started(*_back(shop))
-    eventually(point, lambda: shop.says("host1", "ls /run/faults/reached") == "/run/faults/reached")
+    run = stopped(shop, started, point)
     if point == "unmigrate start":
         # Not before the first statement, but in the middle of it.
         shop.says("host1", "touch /run/faults/go")
         asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
         eventually("the migration's statement", lambda: shop.sql(asleep) == "1")
     if killed == "engine":
-        shop.on("host1", "systemctl", "kill", "-s", "KILL", "--kill-who=main", "hostwright-shop-transaction")
+        kill_engine(shop)
     else:
         run.send_signal(signal.SIGKILL)
     shop.says("host1", "touch /run/faults/go")
     run.communicate(timeout=90)
     assert run.returncode in (1, -signal.SIGKILL)
-    eventually("the end of the transaction", lambda: shop.state()["transaction"] is None, 60)
+    ends(shop)
     assert shop.applied() == slow
     shop.works("slow")
-    shop.run(*_back(shop)[:-2])
+    shop.run(*back(shop))
     assert shop.applied() == slow - {"events.0004_slow"}
     shop.works("after the restore")
 
 
 def test_cut_off_after_it_is_kept(shop: Shop, slow: set[str], started: Start) -> None:
     """From `confirmed` on the engine finishes by itself."""
-    shop.says("host1", "mkdir -p /run/faults && echo 'drain ok' > /run/faults/pause")
-    run = started(*_back(shop))
-    eventually("drain ok", lambda: shop.says("host1", "ls /run/faults/reached") == "/run/faults/reached")
+    run = stopped(shop, started, "drain ok")
     run.send_signal(signal.SIGKILL)
-    shop.on("host1", "systemctl", "kill", "-s", "KILL", "--kill-who=main", "hostwright-shop-transaction")
+    kill_engine(shop)
     shop.says("host1", "touch /run/faults/go")
-    eventually("the end of the transaction", lambda: shop.state()["transaction"] is None, 60)
+    ends(shop)
     assert shop.applied() == slow - {"events.0004_slow"}
     shop.works("after the restore")
 
 
 def test_the_next_command_ends_what_the_engine_could_not(shop: Shop, slow: set[str], started: Start) -> None:
-    """Killed, and without a database when it is started again: nothing serves, until the next deploy has ended it."""
-    shop.says("host1", "mkdir -p /run/faults && echo 'unmigrate ok' > /run/faults/pause")
-    run = started(*_back(shop))
-    eventually("unmigrate ok", lambda: shop.says("host1", "ls /run/faults/reached") == "/run/faults/reached")
+    """Killed, and without a database when it is started again: the next deploy ends it first."""
+    run = stopped(shop, started, "unmigrate ok")
     shop.on("host1", "systemctl", "stop", "postgresql@*")
-    shop.on("host1", "systemctl", "kill", "-s", "KILL", "--kill-who=main", "hostwright-shop-transaction")
+    kill_engine(shop)
     run.send_signal(signal.SIGKILL)
     unit = "systemctl is-failed hostwright-shop-transaction"
     eventually("the engine gives up", lambda: shop.says("host1", unit) == "failed", 60)

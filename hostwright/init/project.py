@@ -84,6 +84,7 @@ class _Look:
     def project(self, root: Path) -> Project:
         name = _site_name(self.module, root.resolve().name)
         database = self._database(name)
+        self._search(database)
         domain = self._domain(name)
         celery = self._celery()
         broker = self._broker() if celery else ""
@@ -259,6 +260,12 @@ class _Look:
             return ""
         path = normal(self.base / value)
         return shown(path) if path.is_relative_to(TOP) and path != TOP else ""
+
+    def _search(self, database: str) -> None:
+        """Wagtail's search on PostgreSQL fails Django's checks where this application is not there."""
+        apps = self.value("INSTALLED_APPS")
+        if database and isinstance(apps, list) and "wagtail.search" in apps and "django.contrib.postgres" not in apps:
+            self.need("INSTALLED_APPS lacks django.contrib.postgres, which wagtail.search needs with PostgreSQL")
 
     def _static(self) -> Directory | None:
         apps = self.value("INSTALLED_APPS")

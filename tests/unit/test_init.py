@@ -352,6 +352,10 @@ def test_media_outlive_a_release(tmp_path: Path) -> None:
         ),
         ("DEBUG = True", "DEBUG is True: DEBUG = False"),
         (
+            'INSTALLED_APPS = ["wagtail.search"]',
+            "INSTALLED_APPS lacks django.contrib.postgres, which wagtail.search needs with PostgreSQL",
+        ),
+        (
             'DEBUG = os.environ.get("DBG", "") != "False"',
             "DEBUG depends on the variable DBG: see that it is off with what site.yml gives that",
         ),

@@ -18,7 +18,8 @@ def old_python(*versions: str) -> str:
             if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
                 return path
     wanted = " or ".join(versions)
-    need(f"checks under Python {wanted}", "there is none here", f"Install it: pyenv install {versions[-1]}")
+    # No package of a current distribution brings one.
+    need(f"checks under Python {wanted}", "there is none here", f"Install it: pyenv install {versions[-1]}", in_ci=False)
     raise AssertionError
 
 

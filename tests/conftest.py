@@ -11,7 +11,10 @@ _missing: dict[str, str] = {}
 
 
 def need(what: str, missing: str, mend: str, *, in_ci: bool = True) -> None:
-    """Skip the calling test because `missing`; `mend` says what would make it run. In CI fail it, unless not even CI must have that."""
+    """Skip the calling test because `missing`; `mend` says what would make it run.
+
+    In CI it fails, unless not even CI must have that.
+    """
     _missing[what] = f"{missing}. {mend}"
     if in_ci and os.environ.get("CI") == "true":
         pytest.fail(f"{what}: {missing}. {mend}", pytrace=False)

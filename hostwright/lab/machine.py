@@ -102,6 +102,7 @@ def image(engine: plan.Engine, wanted: str) -> str:
     if subprocess.run([engine.program, "image", "inspect", name], capture_output=True, check=False).returncode == 0:
         return name
     if wanted in plan.SUITES:
+        CACHE.mkdir(parents=True, exist_ok=True)
         tree = CACHE / f"{plan.tag(wanted)}.tar"
         say(f"==> mmdebstrap {plan.SUITES[wanted]} (once; about half a minute)")
         try:

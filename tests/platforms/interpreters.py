@@ -19,7 +19,8 @@ def old_python(*versions: str) -> str:
                 return path
     wanted = " or ".join(versions)
     # No package of a current distribution brings one.
-    need(f"checks under Python {wanted}", "there is none here", f"Install it: pyenv install {versions[-1]}", in_ci=False)
+    mend = f"Install it: pyenv install {versions[-1]}"
+    need(f"checks under Python {wanted}", "there is none here", mend, in_ci=False)
     raise AssertionError
 
 

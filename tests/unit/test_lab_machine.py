@@ -44,3 +44,14 @@ def test_a_lab_of_an_installed_hostwright_has_the_site_of_the_project(
     made = top / "inventory" / "try"
     assert sorted(path.name for path in made.iterdir()) == ["group_vars", "hosts.yml"]
     assert (made / "group_vars" / "all" / "site.yml").read_text() == "site: {}\n"
+
+
+def test_the_first_image_of_a_fresh_clone_finds_its_directory(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: list[str], timeout: float = 600) -> str:
+        if argv[0] == "mmdebstrap":
+            Path(argv[-1]).write_text("the tree")
+        return ""
+
+    monkeypatch.setattr(machine, "run", run)
+    assert machine.image(plan.Engine("/bin/false", ()), "debian:12") == "localhost/hostwright-lab:debian-12"
+    assert list(machine.CACHE.iterdir()) == []

@@ -20,11 +20,11 @@ from hostwright.errors import Busy, HostwrightError
 from hostwright.release.source import Artifact
 from hostwright.remote import LINE_LIMIT, PROVISION, Call, Remote, Unreachable, failure
 
-RECONNECT = 20.0
+RECONNECT = 15.0
 """Seconds in which a lost connection may come back before its host counts as lost."""
 
 PING = 5.0
-"""Seconds between signs of life; an engine gives up on its controller after 25."""
+"""Seconds between signs of life; an engine gives up on its controller after 20."""
 
 AGAIN = 1.0
 """Seconds between attempts to take a lock that someone else has."""

@@ -103,6 +103,18 @@ def test_stop_waits_for_all(systemctl: Any) -> None:
     assert [call[0] for call in asked.asked] == ["stop", "is-active", "is-active", "reset-failed"]
 
 
+def test_stop_asks_again_where_systemctl_failed(systemctl: Any) -> None:
+    asked = systemctl((124, "did not end"), (1, ""), (0, ""), (3, "inactive\n"))
+    assert units.stop(["a.service"], 5) == []
+    assert [call[0] for call in asked.asked] == ["stop", "is-active", "stop", "is-active", "reset-failed"]
+
+
+def test_stop_takes_a_unit_that_is_not_there_for_stopped(systemctl: Any) -> None:
+    asked = systemctl((5, "Unit a.service not loaded."), (3, "deactivating\n"), (3, "inactive\n"))
+    assert units.stop(["a.service"], 5) == []
+    assert [call[0] for call in asked.asked] == ["stop", "is-active", "is-active", "reset-failed"]
+
+
 def test_stop_names_what_goes_on(systemctl: Any) -> None:
     systemctl((0, ""), (3, "deactivating\ninactive\n"))
     assert units.stop(["a.service", "b.service"], 0) == ["a.service"]

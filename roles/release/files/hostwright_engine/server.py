@@ -13,7 +13,7 @@ from . import commands, lock, storage
 from .errors import EngineError
 from .transaction import Transaction
 
-LEASE = 25.0
+LEASE = 20.0
 """Seconds without a word from the controller, while nothing is being done, before the transaction is undone."""
 
 SENDING = 10

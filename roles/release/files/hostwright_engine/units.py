@@ -9,6 +9,10 @@ from . import storage
 from .errors import Failed
 
 
+NOT_LOADED = 5
+"""The exit status of systemctl where one of the units is not there, and so does not run; the others are stopped."""
+
+
 def systemctl(*argv, **options):
     """Run systemctl; returns (status, output)."""
     timeout = options.get("timeout", 90)
@@ -61,9 +65,12 @@ def stop(units, timeout):
     """Stop `units` together; returns those that are still running after `timeout` seconds."""
     if not units:
         return []
-    systemctl("stop", "--no-block", *units)
+    asked = False
     deadline = time.monotonic() + timeout
     while True:
+        if not asked:
+            # A systemctl that failed or hung has asked for nothing.
+            asked = systemctl("stop", "--no-block", *units)[0] in (0, NOT_LOADED)
         left = [unit for unit, state in zip(units, states(units)) if state not in ("inactive", "failed")]
         if not left or time.monotonic() > deadline:
             if not left:

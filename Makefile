@@ -7,7 +7,7 @@ NEWEST := .venv-newest/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-unit test-platforms test-all test-ansible-newest lint docs lock bench-provision bench-deploy bench-partition clean
+.PHONY: help demo demo-down test test-unit test-platforms test-all test-faults test-ansible-newest lint docs lock bench-provision bench-deploy bench-partition clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test-platforms: $(READY) ## Every role against what each release of Debian and U
 test-all: $(READY) lint test-unit test-platforms ## Every matrix: all PostgreSQL versions, all Debian releases, faults
 	@HOSTWRIGHT_PG=all HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests/postgres tests/hosts
 
+test-faults: $(READY) ## A deploy under each fault, and at each of its points: twelve of the 132 cells of docs/faults.md
+	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest --durations=0 --durations-min=5 tests/hosts/faults
+
 .venv-newest/.ready: requirements/newest.txt pyproject.toml
 	@echo "==> Python packages from requirements/newest.txt (hash-pinned) into .venv-newest"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: PYTHON=python3.11 make ..."; exit 2; }
@@ -58,7 +61,7 @@ lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 	@$(BIN)/yamllint --strict . && $(BIN)/ansible-lint --offline -q
 
 docs: $(READY) ## Make the reference pages from the code
-	@for tool in role_readmes site_reference fab_reference; do $(BIN)/python tools/$$tool.py || exit; done
+	@for tool in role_readmes site_reference fab_reference faults_table; do $(BIN)/python tools/$$tool.py || exit; done
 
 lock: ## Renew the hash-pinned locks (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
@@ -16,30 +14,53 @@ from rich.table import Table
 
 from hostwright.errors import HostwrightError
 from tests.hosts.conftest import ROOT
-from tests.hosts.faults import cell, lab, writes
-from tests.hosts.faults.matrix import FAULTS, POINTS, Cell, chosen, diagonal
+from tests.hosts.faults import lab, results, version, writes
+from tests.hosts.faults.matrix import FAULTS, POINTS, chosen, diagonal
+from tests.hosts.faults.unattended import attempt
 
 
-def shown(found: Cell | None) -> str:
-    """What a cell says in the table: its seconds to recover, what serves, and the invariants that did not hold."""
-    if found is None:
-        return ""
-    broken = " ".join(sorted({line.split()[0].rstrip(":") for line in found.broken}))
-    seconds = "next" if found.seconds is None else f"{found.seconds:.0f}"
-    return f"{seconds} {found.serves}" + (f" [red]{broken}[/red]" if broken else "")
+def show(console: Console, path: Path) -> None:
+    """Print the cells that are kept, and what did not hold in them."""
+    cells = results.load(path)
+    heading, *body = results.rows(cells)
+    table = Table(*heading, box=box.ROUNDED)
+    for row in body:
+        table.add_row(*row)
+    console.print(table)
+    console.print(results.summary(cells), markup=False)
+    here = len(results.missing(cells, chosen(), version.digest()))
+    console.print(f"{here} cells were not run with the code that is here, {version.digest()}.")
 
 
-def table(cells: list[Cell]) -> Table:
-    """The matrix, as far as it was run."""
-    by_name = {(found.fault, found.point): found for found in cells}
-    columns = [point.name for point in POINTS if any(found.point == point.name for found in cells)]
-    made = Table(box=box.ROUNDED if sys.stdout.isatty() else box.MARKDOWN)
-    for heading in ("", *columns):
-        made.add_column(heading)
-    for fault in FAULTS:
-        if any(found.fault == fault for found in cells):
-            made.add_row(fault, *(shown(by_name.get((fault, column))) for column in columns))
-    return made
+def check_writes(console: Console) -> int:
+    problems, replaced, told = writes.problems(writes.trace(lab.up()))
+    console.print(f"{replaced} files and links replaced, {told} events told; out of order: {problems or 'none'}")
+    return int(bool(problems) or not replaced or not told)
+
+
+def run(console: Console, options: argparse.Namespace) -> int:
+    """Run the cells one after another, each kept as soon as it has ended; 1 where something did not hold."""
+    began = time.monotonic()
+    fleet = lab.up()
+    wanted = diagonal() if options.diagonal else chosen(options.at, options.fault)
+    if options.missing:
+        wanted = results.missing(results.load(options.json), wanted, version.digest())
+    broken = False
+    for number, (point, fault) in enumerate(wanted, 1):
+        if time.monotonic() - began > options.minutes * 60:
+            console.print(f"The time is over: {len(wanted) - number + 1} cells were not begun.")
+            break
+        found = attempt(fleet, point, fault)
+        results.keep(options.json, found)
+        console.print(
+            f"{time.strftime('%H:%M')} {number:>3}/{len(wanted)} {fault} at {point.name}: {results.shown(found)}, "
+            f"fab {found.status}, {found.requests} requests, {found.took:.0f} s in all",
+            highlight=False,
+        )
+        for line in found.broken:
+            console.print(f"      {line}", markup=False)
+        broken = broken or bool(found.broken)
+    return int(broken)
 
 
 def main() -> int:
@@ -48,10 +69,10 @@ def main() -> int:
     parser.add_argument(
         "--at", action="append", default=[], choices=[point.name for point in POINTS], help="only this column"
     )
-    parser.add_argument("--diagonal", action="store_true", help="every fault once, every point once")
+    parser.add_argument("--diagonal", action="store_true", help="every fault once, every point at least once")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no cell after so many")
-    parser.add_argument("--missing", action="store_true", help="only the cells that the file does not hold yet")
-    parser.add_argument("--json", type=Path, default=ROOT / ".cache" / "faults.json", help="where the cells are kept")
+    parser.add_argument("--missing", action="store_true", help="only what was not run with the code that is here")
+    parser.add_argument("--json", type=Path, default=results.RESULTS, help="where the cells are kept")
     parser.add_argument("--show", action="store_true", help="print the cells that are kept, and do nothing else")
     parser.add_argument(
         "--writes", action="store_true", help="check the order of the engine's writes, and do nothing else"
@@ -61,45 +82,19 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 200)
     if options.down:
         lab.down()
-        return 0
-    kept = [Cell(**row) for row in json.loads(options.json.read_text())] if options.json.exists() else []
-    if options.show:
-        console.print(table(kept))
-        return 0
-    began = time.monotonic()
-    fleet = lab.up()
-    if options.writes:
-        problems, replaced, told = writes.problems(writes.trace(fleet))
-        console.print(f"{replaced} files and links replaced, {told} events told; out of order: {problems or 'none'}")
-        return int(bool(problems) or not replaced or not told)
-    held = {(found.point, found.fault) for found in kept}
-    ran: list[Cell] = []
-    for number, (point, fault) in enumerate(diagonal() if options.diagonal else chosen(options.at, options.fault)):
-        if options.missing and (point.name, fault) in held:
-            continue
-        if time.monotonic() - began > options.minutes * 60:
-            break
-        started = time.monotonic()
-        cell.forget(fleet)
-        try:
-            found = cell.run(fleet, point, fault, int(time.time()))
-        except HostwrightError as error:
-            found = Cell(point.name, fault, broken=[f"not run: {error}"])
-        ran.append(found)
-        kept = [other for other in kept if (other.point, other.fault) != (point.name, fault)] + [found]
-        options.json.write_text(json.dumps([asdict(row) for row in kept], indent=1) + "\n")
-        console.print(
-            f"{number + 1:>3} {fault} at {point.name}: {shown(found)}, fab {found.status}, "
-            f"{found.requests} requests, {time.monotonic() - started:.0f} s in all"
-        )
-        for line in found.broken:
-            console.print(f"      {line}", markup=False)
-        if any(line[:2] in ("I4", "I5", "I2") for line in found.broken):
-            cell.rescue(fleet)
-    console.print(table(ran))
-    return int(any(found.broken for found in ran))
+    elif options.show:
+        show(console, options.json)
+    elif options.writes:
+        return check_writes(console)
+    else:
+        return run(console, options)
+    return 0
 
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except HostwrightError as error:
+        print(error.message, error.hint, sep="\n", file=sys.stderr)
+        sys.exit(error.exit_status)

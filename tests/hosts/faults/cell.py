@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,12 +20,13 @@ from hostwright.lab import machine
 from tests.hosts.conftest import ROOT, environment
 from tests.hosts.faults.inject import Injector
 from tests.hosts.faults.lab import APP_HOSTS, LAB
-from tests.hosts.faults.matrix import Cell, Point
+from tests.hosts.faults.matrix import Point
+from tests.hosts.faults.results import Cell
 from tests.hosts.labs import Fleet
 from tests.hosts.load import Load
 
 WEB_HOSTS = ("web1", "web2")
-REACH = 60
+REACH = 90
 """Seconds in which the deploy has to come to the point."""
 
 GOAL = 30.0
@@ -40,6 +40,9 @@ RATE = 10
 
 LINGER = 5
 """Seconds for the hosts to recover while the fault lasts, once the deploy has ended."""
+
+GLANCE = 20
+"""Seconds for a host to say what it serves."""
 
 IDLE = 5
 """Seconds without an engine after which the next deploy has to end a transaction."""
@@ -122,10 +125,12 @@ def running(fleet: Fleet, point: Point) -> Iterator[Running]:
 
 def looks(fleet: Fleet) -> dict[str, dict[str, Any]]:
     """What each host of the application says of itself; one that says nothing has the key `error`."""
+    hosts = {host.name: host for host in fleet.hosts}
 
     def look(name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads(fleet.on(name, "env", "PYTHONHOME=/usr", "/opt/faults/python3", "-c", LOOK)))
+            argv = ("env", "PYTHONHOME=/usr", "/opt/faults/python3", "-c", LOOK)
+            return dict(json.loads(machine.execute(hosts[name], argv, timeout=GLANCE)))
         except (HostwrightError, ValueError) as error:
             return {"error": str(error)[-300:]}
 
@@ -151,9 +156,31 @@ def unsettled(seen: dict[str, dict[str, Any]], known: set[str]) -> list[str]:
     return problems
 
 
-def run(fleet: Fleet, point: Point, fault: str, number: int) -> Cell:
-    """Run one cell; what did not hold is in its `broken`. Raises HostwrightError where it never came to the point."""
-    cell = Cell(point.name, fault, machine_load=round(os.getloadavg()[0], 1))
+def unsound(fleet: Fleet) -> str:
+    """Why no cell can begin on these hosts; nothing where one can."""
+    down = [f"{host.name} is {state}" for host, state in machine.states(LAB) if state != "running"]
+    if down:
+        return "; ".join(down)
+    deadline = time.monotonic() + TIDY
+    while True:
+        seen = looks(fleet)
+        current = {look.get("current", "") for look in seen.values()}
+        problems = unsettled(seen, current)
+        problems += [
+            f"{name} has left over {', '.join(look['leftovers'])}"
+            for name, look in seen.items()
+            if look.get("leftovers")
+        ]
+        if len(current) > 1:
+            problems.append(f"they are of different releases: {', '.join(sorted(current))}")
+        if not problems or time.monotonic() > deadline:
+            return "; ".join(problems)
+        time.sleep(1)
+
+
+def run(fleet: Fleet, point: Point, fault: str, cell: Cell) -> None:
+    """Run one cell, and note in `cell` what came of it. Raises HostwrightError where it never came to the point."""
+    number = int(time.time())
     old = looks(fleet)["web1"]["current"]
     fleet.commit(_changes(fleet, point, number), f"cell {number}")
     loads = {name: Load(fleet.address(name), rate=RATE) for name in WEB_HOSTS}
@@ -170,19 +197,18 @@ def run(fleet: Fleet, point: Point, fault: str, number: int) -> Cell:
         seen = _settle(fleet, known, cell, injector)
         cell.status = None if deploy.process.poll() == -9 else deploy.process.poll()
         if "Traceback" in deploy.output():
-            cell.broken.append(f"I3 a traceback: {_last(deploy.output())}")
+            cell.broken.append(f"I3 a traceback: {last_lines(deploy.output())}")
         _one_release(fleet, cell, seen, deploy, old)
         if cell.alone:
             _tidy(fleet, cell, "after it")
         fleet.commit({"shop/templates/banner.txt": f"after cell {number}\n"}, f"after cell {number}")
-        again = _deploy(fleet)
+        again = deploy_as_usual(fleet)
         if again.returncode:
-            cell.broken.append(f"I4 the next deploy ended with {again.returncode}: {_last(again.stdout)}")
+            cell.broken.append(f"I4 the next deploy ended with {again.returncode}: {last_lines(again.stdout)}")
         _tidy(fleet, cell, "after the next deploy")
         known.add(looks(fleet)["web1"].get("current", ""))
     _requests(cell, loads, known, point, fault, injector)
     _tasks(fleet, cell)
-    return cell
 
 
 def _changes(fleet: Fleet, point: Point, number: int) -> dict[str, str | None]:
@@ -197,7 +223,8 @@ def _changes(fleet: Fleet, point: Point, number: int) -> dict[str, str | None]:
     return changes
 
 
-def _deploy(fleet: Fleet) -> subprocess.CompletedProcess[str]:
+def deploy_as_usual(fleet: Fleet) -> subprocess.CompletedProcess[str]:
+    """`fab deploy` of what was committed last; with status 124 where it does not end."""
     argv = ("fab", "deploy", "-i", f"inventory/{LAB}")
     try:
         return subprocess.run(
@@ -207,7 +234,7 @@ def _deploy(fleet: Fleet) -> subprocess.CompletedProcess[str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=180,
             check=False,
         )
     except subprocess.TimeoutExpired as late:
@@ -217,9 +244,9 @@ def _deploy(fleet: Fleet) -> subprocess.CompletedProcess[str]:
 def _compete(fleet: Fleet, cell: Cell, number: int) -> None:
     """A second operator deploys something else, and has to be told who is deploying."""
     fleet.commit({"shop/templates/banner.txt": f"second operator {number}\n"}, "second operator")
-    second = _deploy(fleet)
+    second = deploy_as_usual(fleet)
     if second.returncode != 75 or not re.search(r"\S+@\S+ is deploying", second.stdout):
-        cell.broken.append(f"I4 the second operator got {second.returncode}: {_last(second.stdout)}")
+        cell.broken.append(f"I4 the second operator got {second.returncode}: {last_lines(second.stdout)}")
 
 
 def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> dict[str, dict[str, Any]]:
@@ -271,7 +298,7 @@ def _one_release(fleet: Fleet, cell: Cell, seen: dict[str, dict[str, Any]], depl
     if status == 0 and cell.serves != "new":
         cell.broken.append(f"I3 fab said that all is well, and {cell.serves} serves")
     if status not in (0, 1, None):
-        cell.broken.append(f"I3 fab ended with {status}: {_last(deploy.output())}")
+        cell.broken.append(f"I3 fab ended with {status}: {last_lines(deploy.output())}")
     if cell.serves == "both" or not cell.alone:
         told = subprocess.run(
             ("fab", "status", "-i", f"inventory/{LAB}"),
@@ -283,7 +310,9 @@ def _one_release(fleet: Fleet, cell: Cell, seen: dict[str, dict[str, Any]], depl
             check=False,
         )
         if told.returncode != 1 or not re.search(r"different releases|was interrupted", told.stderr):
-            cell.broken.append(f"I3 fab status ended with {told.returncode} and does not say so: {_last(told.stderr)}")
+            cell.broken.append(
+                f"I3 fab status ended with {told.returncode} and does not say so: {last_lines(told.stderr)}"
+            )
         if status == 0:
             cell.broken.append("I3 fab deploy ended with 0")
 
@@ -343,26 +372,9 @@ def _tasks(fleet: Fleet, cell: Cell) -> None:
         time.sleep(1)
 
 
-def _last(text: str, lines: int = 6) -> str:
+def last_lines(text: str, lines: int = 6) -> str:
+    """The end of what a command printed, in one line."""
     return " / ".join(line.strip()[-400:] for line in text.strip().splitlines()[-lines:])
-
-
-def rescue(fleet: Fleet) -> None:
-    """After a cell that left something behind: boot what is down, connect what is cut, end what hangs; then deploy."""
-    for host, state in machine.states(LAB):
-        if state != "running":
-            machine.start(host)
-        with contextlib.suppress(HostwrightError):
-            machine.mend(host)
-        if host.name in APP_HOSTS:
-            machine.kill(host)
-            machine.start(host)
-            fleet.says(host.name, "rm -rf /run/faults /mnt/faults/fill.*")
-    fleet.says("db1", "systemctl start postgresql redis-server")
-    fleet.commit({"shop/templates/banner.txt": f"rescued at {time.time()}\n"}, "rescue")
-    again = _deploy(fleet)
-    if again.returncode:
-        raise HostwrightError(f"the fleet is beyond rescue: {_last(again.stdout)}", "Make it anew: --anew")
 
 
 def forget(fleet: Fleet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -10,12 +11,20 @@ from typing import Any
 
 import yaml
 
+from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
 from tests.hosts.conftest import ROOT, git
+from tests.hosts.faults import version
 from tests.hosts.labs import Fleet
 
 LAB = "faults"
 APP_HOSTS = ("web1", "web2", "jobs1")
+READY = machine.CACHE / LAB / "ready"
+"""Is there once the lab is whole."""
+
+INSTALLED = machine.CACHE / LAB / "version"
+"""Which code was put onto the hosts."""
+
 REPOSITORY = machine.CACHE.parent / "tests" / LAB
 DISK = 600 * 1024 * 1024
 """Bytes of the file system on which a host has its releases and its state, so that filling it harms nobody else."""
@@ -46,8 +55,11 @@ ExecStart=/usr/bin/python3 /opt/faults/paused_engine.py shop --transaction
 
 def up() -> Fleet:
     """The lab as it stands, or a new one: provisioned, with a first release."""
-    if (machine.CACHE / LAB / "ready").exists() and all(state == "running" for _, state in machine.states(LAB)):
-        return Fleet(machine.hosts(LAB), REPOSITORY)
+    if READY.exists() and all(state != "gone" for _, state in machine.states(LAB)):
+        fleet = Fleet(machine.hosts(LAB), REPOSITORY)
+        if any(state != "running" for _, state in machine.states(LAB)):
+            take_faults_away(fleet)
+        return fleet
     down()
     fleet = Fleet(machine.up(LAB, "four", "debian:12"), REPOSITORY)
     shutil.copytree(ROOT / "examples" / "shop", REPOSITORY, ignore=shutil.ignore_patterns("__pycache__"))
@@ -62,13 +74,40 @@ def up() -> Fleet:
             _add_disk(host)
             add_pause(host)
     fleet.run("ansible-playbook", "playbooks/bootstrap.yml")
-    fleet.run("ansible-playbook", "playbooks/site.yml")
+    provision(fleet)
     for name in APP_HOSTS:
         # For the driver: those that the faults do not replace.
         fleet.on(name, "cp", "-L", "/usr/bin/python3", "/usr/bin/systemctl", "/opt/faults/")
     fleet.deploy_text("the first release")
-    (machine.CACHE / LAB / "ready").touch()
+    READY.touch()
     return fleet
+
+
+def provision(fleet: Fleet) -> None:
+    """Bring the engine of this checkout onto the hosts."""
+    installed = version.digest()
+    fleet.run("ansible-playbook", "playbooks/site.yml")
+    INSTALLED.write_text(installed, encoding="utf-8")
+
+
+def outdated() -> str:
+    """What is to be said where the hosts have another engine than this checkout; else nothing."""
+    installed = INSTALLED.read_text(encoding="utf-8")
+    return "" if installed == version.digest() else f"the hosts have the engine {installed}"
+
+
+def take_faults_away(fleet: Fleet) -> None:
+    """Boot what is down, connect what is cut, end what hangs, whatever the cell was that left it so."""
+    for host, state in machine.states(LAB):
+        if state != "running":
+            machine.start(host)
+        with contextlib.suppress(HostwrightError):  # It is connected.
+            machine.mend(host)
+        if host.name in APP_HOSTS:
+            machine.kill(host)
+            machine.start(host)
+            fleet.says(host.name, "rm -rf /run/faults /mnt/faults/fill.*")
+    fleet.on("db1", "systemctl", "restart", "postgresql", "redis-server")
 
 
 def down() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -53,44 +53,26 @@ FAULTS = (
     "host unreachable",
 )
 
-STOPPED = {"before": 28.0, "flipped": 13.0, "after": 8.0}
+STOPPED = {"before": 23.0, "flipped": 13.0, "after": 8.0}
 """Seconds for which the controller is stopped: longer than the engine waits for it."""
 
-
-@dataclass
-class Cell:
-    """What came of one fault at one point."""
-
-    point: str
-    fault: str
-    status: int | None = None
-    """The exit status of `fab deploy`; None where it was killed."""
-    seconds: float | None = None
-    """From the fault, or from its end where it had to end first, until every host had ended the transaction."""
-    alone: bool = True
-    """Whether that came without the next deploy."""
-    serves: str = ""
-    """old, new, or both."""
-    machine_load: float = 0.0
-    """Of the machine when the cell began, as the mean number of processes that ran or waited in a minute."""
-    requests: int = 0
-    failed_elsewhere: int = 0
-    """Failed requests on the host that the fault took away, or while it had taken the database away."""
-    broken: list[str] = field(default_factory=list)
-    """The invariants that did not hold, each with why."""
+FIRST = 4
+"""The point of the first fault on the first diagonal: with this one the twelve cells take the least time."""
 
 
-def diagonal() -> list[tuple[Point, str]]:
-    """Every fault once, and every point at least once."""
-    return [(POINTS[(2 * number + 7) % len(POINTS)], fault) for number, fault in enumerate(FAULTS)]
+def diagonal(number: int = 0) -> list[tuple[Point, str]]:
+    """Every fault once, and every point at least once. The diagonals 0 to 10 are the whole matrix."""
+    return [(POINTS[(2 * row + FIRST + number) % len(POINTS)], fault) for row, fault in enumerate(FAULTS)]
 
 
-def chosen(at: Iterable[str], faults: Iterable[str]) -> list[tuple[Point, str]]:
-    """The cells of the named points and faults; no name means all of them."""
-    wanted_points, wanted_faults = set(at), set(faults)
+def chosen(points: Collection[str] = (), faults: Collection[str] = ()) -> list[tuple[Point, str]]:
+    """The cells of the named points and faults; no name means all of them.
+
+    One diagonal after another: a run that is cut off has been everywhere.
+    """
     return [
         (point, fault)
-        for point in POINTS
-        for fault in FAULTS
-        if (not wanted_points or point.name in wanted_points) and (not wanted_faults or fault in wanted_faults)
+        for number in range(len(POINTS))
+        for point, fault in diagonal(number)
+        if (not points or point.name in points) and (not faults or fault in faults)
     ]

@@ -19,7 +19,7 @@ DIRECTORY = Path(os.environ["FAULTS_DIRECTORY"])
 event_of = Reporter.event
 
 
-def event_and_wait(self: Reporter, event: str, **fields: Any) -> None:
+def event_and_wait(self: Reporter, event: str, /, **fields: Any) -> None:
     event_of(self, event, **fields)
     if event == "state" and fields["state"] == os.environ["FAULTS_STATE"]:
         (DIRECTORY / "reached").touch()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,8 +9,9 @@ import pytest
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine
 from tests.conftest import need
-from tests.hosts.faults import cell, lab
+from tests.hosts.faults import lab
 from tests.hosts.faults.matrix import Point, diagonal
+from tests.hosts.faults.unattended import attempt
 from tests.hosts.labs import Fleet, all_hosts
 
 pytestmark = [pytest.mark.hosts, all_hosts]
@@ -31,10 +31,4 @@ def fleet() -> Iterator[Fleet]:
 
 @pytest.mark.parametrize(("point", "fault"), [pytest.param(p, f, id=f"{f} at {p.name}") for p, f in diagonal()])
 def test_fault(fleet: Fleet, point: Point, fault: str) -> None:
-    cell.forget(fleet)
-    found = cell.run(fleet, point, fault, int(time.time()))
-    try:
-        assert found.broken == []
-    finally:
-        if found.broken:
-            cell.rescue(fleet)
+    assert attempt(fleet, point, fault).broken == []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from hostwright import console
@@ -32,10 +34,13 @@ def _transact(
     migrations: bool = False,
     lock_wait: float = 0,
     batch: int = 0,
+    junit: str = "",
 ) -> None:
     """Drive one transaction, in batches if asked, and say how it ended."""
     from hostwright.release import drive, plan
 
+    if junit and not Path(junit).parent.is_dir():
+        raise BadInput(f"--junit: there is no directory {Path(junit).parent}", "Make it first.")
     _interruptible()
     op = _fleet.operation()
     log = console.log_path(found.site.name, op)
@@ -55,7 +60,14 @@ def _transact(
         if not json:
             print(f"events: {log}", file=sys.stderr)
         raise
-    reporter.event("end", result="done", detail=request.get("release") or "", log=str(log))
+    else:
+        reporter.event("end", result="done", detail=request.get("release") or "", log=str(log))
+    finally:
+        summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
+        if junit or summary:
+            from hostwright import report
+
+            report.publish(log, junit, summary)
 
 
 @task(
@@ -64,6 +76,7 @@ def _transact(
         "batch": "this many hosts at a time, each batch whole, one after another",
         "dry-run": "show every step for every host, and change nothing",
         "lock-wait": "seconds to wait for someone else's deploy to end",
+        "junit": "write the run's steps to this file, as JUnit's XML",
         "dirty": "deploy the last commit although there are changes that are not committed",
     }
 )
@@ -76,6 +89,7 @@ def deploy(
     lock_wait: int = 0,
     dry_run: bool = False,
     json: bool = False,
+    junit: str = "",
     dirty: bool = False,
 ) -> None:
     """Build once, ship everywhere, go live together."""
@@ -102,7 +116,7 @@ def deploy(
         "ref": artifact.ref,
         "commit": artifact.commit,
     }
-    _transact(found, hosts, request, json, artifact, lock_wait=lock_wait, batch=batch)
+    _transact(found, hosts, request, json, artifact, lock_wait=lock_wait, batch=batch, junit=junit)
 
 
 @task(
@@ -110,6 +124,7 @@ def deploy(
         "release": "default: the one before",
         "migrations": "undo the migrations that came with the newer releases",
         "lock-wait": "seconds to wait for someone else's deploy to end",
+        "junit": "write the run's steps to this file, as JUnit's XML",
     },
 )
 def rollback(
@@ -120,6 +135,7 @@ def rollback(
     migrations: bool = False,
     lock_wait: int = 0,
     json: bool = False,
+    junit: str = "",
     yes: bool = False,
 ) -> None:
     """Go back to the release before, or to a named one."""
@@ -139,7 +155,7 @@ def rollback(
         print(f"note: {note}", file=sys.stderr)
     console.confirm(question, yes or json)
     request = {"kind": "rollback", "release": target, "owner": _fleet.owner()}
-    _transact(found, hosts, request, json, migrations=migrations, lock_wait=lock_wait)
+    _transact(found, hosts, request, json, migrations=migrations, lock_wait=lock_wait, junit=junit)
 
 
 def _target(listed: list[dict[str, Any]], release: str) -> tuple[str, list[dict[str, Any]]]:

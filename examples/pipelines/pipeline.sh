@@ -5,13 +5,14 @@
 #   sh deploy/pipeline.sh review INVENTORY     what provisioning would change, to review.txt
 #   sh deploy/pipeline.sh release INVENTORY    provision, deploy, ask SMOKE_URL; back to the release before if that fails
 #
-# From the environment, of which a pipeline hides all but the last two:
+# From the environment, of which a pipeline hides the first two:
 #   VAULT_PASSWORD    of ansible-vault
 #   SSH_PRIVATE_KEY   one that the servers know: as root, or a user who may use sudo, and as the deploy user
 #   SSH_KNOWN_HOSTS   the servers' keys, as ssh-keyscan prints them and you have compared them
 #   SMOKE_URL         a page of the site that must answer
 #
-# Exit status: 0; 1 the work failed; 2 bad input; 75 somebody else was deploying for all of LOCK_WAIT (600) seconds.
+# Exit status: 0; 1 the work failed; 2 bad input; 75 somebody else was deploying for all of LOCK_WAIT (600) seconds;
+# 130 cancelled.
 set -eu
 cd "$(dirname "$0")"
 
@@ -27,61 +28,79 @@ need() {
     done
 }
 
-# A cancelled job tells this shell alone. What runs is told as well, and undoes what it has begun.
+test $# = 2 || refuse "it takes check, review or release, and the name of an inventory"
+test -d "inventory/$2" || refuse "there is no inventory/$2"
+case $1 in
+check) need VAULT_PASSWORD ;;
+review) need VAULT_PASSWORD SSH_PRIVATE_KEY SSH_KNOWN_HOSTS ;;
+release) need VAULT_PASSWORD SSH_PRIVATE_KEY SSH_KNOWN_HOSTS SMOKE_URL ;;
+*) refuse "$1: it takes check, review or release" ;;
+esac
+
+# An agent of this run's own, which sees for itself when the run has ended, also by SIGKILL.
+if test "$1" != check && test -z "${PIPELINE_AGENT:-}"; then
+    export PIPELINE_AGENT=1
+    exec ssh-agent sh "./${0##*/}" "$@"
+fi
+
+# A cancelled job tells this shell alone. What runs is told as well, undoes what it has begun, and nothing else is started.
 running=
-trap 'test -z "$running" || kill -TERM "$running"' TERM INT
+cancelled=
+trap 'cancelled=1; test -z "$running" || kill -TERM "$running" 2>/dev/null || true' TERM INT
 attend() {
+    test -z "$cancelled" || exit 130
     "$@" &
     running=$!
+    test -z "$cancelled" || kill -TERM "$running" 2>/dev/null || true
     while true; do
         status=0
         wait "$running" || status=$?
         kill -0 "$running" 2>/dev/null || break
     done
     running=
+    test -z "$cancelled" || exit 130
     return "$status"
 }
 
+private=$(mktemp -d)
+trap 'rm -rf "$private"' EXIT
+# Ansible runs it and reads the password: that is in no file, and no argument of a command.
+printf '%s\n' '#!/bin/sh' 'printf "%s\n" "$VAULT_PASSWORD"' >"$private/vault-password"
+chmod 700 "$private/vault-password"
+export ANSIBLE_VAULT_PASSWORD_FILE="$private/vault-password" ANSIBLE_INVENTORY="inventory/$2"
+
 reach_hosts() {
-    need SSH_PRIVATE_KEY SSH_KNOWN_HOSTS
-    eval "$(ssh-agent -s)" >/dev/null
-    printf '%s\n' "$SSH_PRIVATE_KEY" | ssh-add -q -
-    mkdir -p ~/.ssh
-    printf '%s\n' "$SSH_KNOWN_HOSTS" >>~/.ssh/known_hosts
+    printf '%s\n' "$SSH_PRIVATE_KEY" | ssh-add -q - || refuse "SSH_PRIVATE_KEY is no private key without a passphrase"
+    # ssh asks the system where this user's home is, and fab asks HOME; in some pipelines' containers they differ.
+    HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
+    export HOME
+    mkdir -p -m 700 "$HOME/.ssh"
+    touch "$HOME/.ssh/known_hosts"
+    printf '%s\n' "$SSH_KNOWN_HOSTS" | while IFS= read -r line; do
+        grep -qxF -e "$line" "$HOME/.ssh/known_hosts" || printf '%s\n' "$line" >>"$HOME/.ssh/known_hosts"
+    done
 }
 
-test $# = 2 || refuse "it takes check, review or release, and the name of an inventory"
-test -d "inventory/$2" || refuse "there is no inventory/$2"
-need VAULT_PASSWORD
-
-# The password is in a file of this run's own, which ends with it, and no argument of a command.
-umask 077
-private=$(mktemp -d)
-trap 'rm -rf "$private"; ssh-agent -k >/dev/null 2>&1 || true' EXIT
-printf '%s\n' "$VAULT_PASSWORD" >"$private/vault"
-export ANSIBLE_VAULT_PASSWORD_FILE="$private/vault" ANSIBLE_INVENTORY="inventory/$2"
-
+# Ansible ends with statuses of its own. What is wrong with the input is said here, before it runs.
+attend fab config.check >/dev/null
 case $1 in
 check)
-    fab config.check >/dev/null
-    ansible-playbook --syntax-check playbooks/*.yml
+    attend ansible-playbook --syntax-check playbooks/*.yml || exit 2
     ;;
 review)
     reach_hosts
-    attend ansible-playbook playbooks/site.yml --check --diff >review.txt
+    attend ansible-playbook playbooks/site.yml --check --diff >review.txt || exit 1
     ;;
 release)
-    need SMOKE_URL
+    rm -f events.jsonl deploy.xml rollback.xml
     reach_hosts
-    attend ansible-playbook playbooks/site.yml
-    attend fab deploy --json --lock-wait "${LOCK_WAIT:-600}" >events.jsonl
-    if ! curl -fsS --retry 5 --retry-all-errors --max-time 20 --output /dev/null "$SMOKE_URL"; then
+    attend ansible-playbook playbooks/site.yml || exit 1
+    attend fab deploy --json --junit deploy.xml --lock-wait "${LOCK_WAIT:-600}" >events.jsonl
+    if ! attend curl -fsS --retry 5 --retry-all-errors --max-time 20 --output /dev/null "$SMOKE_URL"; then
         echo "error: $SMOKE_URL does not answer: back to the release before" >&2
-        attend fab rollback --yes --json >>events.jsonl
+        attend fab rollback --yes --json --junit rollback.xml --lock-wait "${LOCK_WAIT:-600}" >>events.jsonl ||
+            echo "error: the release that does not answer is still live" >&2
         exit 1
     fi
-    ;;
-*)
-    refuse "$1: it takes check, review or release"
     ;;
 esac

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,22 +14,28 @@ from typing import Any
 import pytest
 import yaml
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "examples" / "pipelines"
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = ROOT / "examples" / "pipelines"
 STAGE = TEMPLATES / "pipeline.sh"
 SECRETS = {"VAULT_PASSWORD": "canary-vault", "SSH_PRIVATE_KEY": "canary-key"}
 VARIABLES = {**SECRETS, "SSH_KNOWN_HOSTS": "192.0.2.1 ssh-ed25519 AAAA", "SMOKE_URL": "https://shop.example.com/"}
+
+FAILS = {"curl": "exit 22", "fab": 'case "$1" in rollback) exit 1 ;; esac'}
 
 PROGRAM = """\
 #!/bin/sh
 echo "$(basename "$0") $*" >>"$CALLS"
 case "$(basename "$0") $1" in
     "ansible-playbook playbooks/site.yml" | "fab deploy")
-        stat -c %a "$ANSIBLE_VAULT_PASSWORD_FILE" >>"$SEEN"; cat "$ANSIBLE_VAULT_PASSWORD_FILE" >>"$SEEN"
+        stat -c %a "$ANSIBLE_VAULT_PASSWORD_FILE" >>"$SEEN"; "$ANSIBLE_VAULT_PASSWORD_FILE" >>"$SEEN"
+        cat "$ANSIBLE_VAULT_PASSWORD_FILE" >>"$SEEN.file"
         echo "$ANSIBLE_INVENTORY" >>"$SEEN" ;;
     "ssh-add "*) cat >>"$SEEN" ;;
+    "ssh-agent "*) exec "$@" ;;
+    "getent "*) echo "me:x:1000:1000::$HOME_OF_ME:/bin/sh"; exit 0 ;;
 esac
 echo "output of $(basename "$0")"
-test "$FAIL" != "$(basename "$0")" || exit "$STATUS"
+case "$(basename "$0") $*" in "$FAIL"*) exit "$STATUS" ;; esac
 if test "$SLOW" = "$(basename "$0") $1"; then
     trap 'echo undone >>"$CALLS"; exit 130' TERM
     echo begun >>"$CALLS"
@@ -40,11 +47,10 @@ fi
 @pytest.fixture
 def deploy(tmp_path: Path) -> Path:
     """A deploy/ with the stage, and the programs that it calls."""
-    for program in ("fab", "ansible-playbook", "curl", "ssh-agent", "ssh-add"):
+    for program in ("fab", "ansible-playbook", "curl", "ssh-agent", "ssh-add", "getent"):
         path = tmp_path / "bin" / program
         path.parent.mkdir(exist_ok=True)
-        # What the agent prints is evaluated.
-        path.write_text(PROGRAM.replace('echo "output of', ': "output of') if program == "ssh-agent" else PROGRAM)
+        path.write_text(PROGRAM)
         path.chmod(0o755)
     target = tmp_path / "deploy"
     for directory in ("inventory/staging", "playbooks"):
@@ -59,11 +65,12 @@ def start(deploy: Path, *arguments: str, **variables: str) -> subprocess.Popen[s
     top = deploy.parent
     environment = {
         "PATH": f"{top / 'bin'}:{os.environ['PATH']}",
-        "HOME": str(top),
+        "HOME": str(top / "not-the-users-home"),
+        "HOME_OF_ME": str(top),
         "TMPDIR": str(top),
         "CALLS": str(top / "calls"),
         "SEEN": str(top / "seen"),
-        **dict.fromkeys(("FAIL", "SLOW", "STATUS"), ""),
+        **{"FAIL": "nothing", "SLOW": "", "STATUS": ""},
         **variables,
     }
     argv = ["sh", "deploy/pipeline.sh", *arguments]
@@ -81,64 +88,111 @@ def calls(deploy: Path) -> list[str]:
     return (deploy.parent / "calls").read_text().splitlines()
 
 
+AGENT = "ssh-agent sh ./pipeline.sh"
+REACH = ["ssh-add -q -", f"getent passwd {os.getuid()}"]
 RELEASE = [
-    "ssh-agent -s",
-    "ssh-add -q -",
+    f"{AGENT} release staging",
+    "fab config.check",
+    *REACH,
     "ansible-playbook playbooks/site.yml",
-    "fab deploy --json --lock-wait 600",
+    "fab deploy --json --junit deploy.xml --lock-wait 600",
     "curl -fsS --retry 5 --retry-all-errors --max-time 20 --output /dev/null https://shop.example.com/",
 ]
+ROLLBACK = "fab rollback --yes --json --junit rollback.xml --lock-wait 600"
 
 
 def test_a_release_is_provisioned_deployed_and_looked_at(deploy: Path) -> None:
     assert run(deploy, "release", "staging", **VARIABLES) == (0, "")
-    assert calls(deploy) == [*RELEASE, "ssh-agent -k"]
+    assert calls(deploy) == RELEASE
     assert (deploy / "events.jsonl").read_text() == "output of fab\n"
-    assert (deploy.parent / ".ssh" / "known_hosts").read_text() == "192.0.2.1 ssh-ed25519 AAAA\n"
+
+
+def test_the_hosts_keys_are_added_once_where_ssh_looks_for_them(deploy: Path) -> None:
+    known = deploy.parent / ".ssh" / "known_hosts"
+    known.parent.mkdir()
+    known.write_text("192.0.2.1 ssh-ed25519 AAA\n")
+    for _ in range(2):
+        run(deploy, "review", "staging", **{**VARIABLES, "SSH_KNOWN_HOSTS": "192.0.2.1 ssh-ed25519 AAAA\n-x key"})
+    assert known.read_text().splitlines() == ["192.0.2.1 ssh-ed25519 AAA", "192.0.2.1 ssh-ed25519 AAAA", "-x key"]
 
 
 def test_secrets_are_in_no_argument_and_do_not_stay(deploy: Path) -> None:
     run(deploy, "release", "staging", **VARIABLES)
-    seen = ["canary-key", *(["600", "canary-vault", "inventory/staging"] * 2)]
+    seen = ["canary-key", *(["700", "canary-vault", "inventory/staging"] * 2)]
     assert (deploy.parent / "seen").read_text().splitlines() == seen
-    assert "canary" not in "\n".join(calls(deploy))
     left = [path for path in deploy.parent.rglob("*") if path.is_file() and path.name != "seen"]
+    assert deploy.parent / "calls" in left
     assert [path for path in left if "canary" in path.read_text()] == []
 
 
 def test_a_site_that_does_not_answer_is_rolled_back(deploy: Path) -> None:
     said = "error: https://shop.example.com/ does not answer: back to the release before\n"
     assert run(deploy, "release", "staging", **VARIABLES, FAIL="curl", STATUS="22") == (1, said)
-    assert calls(deploy) == [*RELEASE, "fab rollback --yes --json", "ssh-agent -k"]
+    assert calls(deploy) == [*RELEASE, ROLLBACK]
     assert (deploy / "events.jsonl").read_text() == "output of fab\n" * 2
 
 
-@pytest.mark.parametrize(("program", "status", "last"), [("fab", 75, 4), ("fab", 1, 4), ("ansible-playbook", 2, 3)])
-def test_what_fails_ends_the_stage_with_its_status(deploy: Path, program: str, status: int, last: int) -> None:
-    assert run(deploy, "release", "staging", **VARIABLES, FAIL=program, STATUS=str(status)) == (status, "")
-    assert calls(deploy) == [*RELEASE[:last], "ssh-agent -k"]
+def test_a_rollback_that_fails_too_is_told(deploy: Path) -> None:
+    for program in ("curl", "fab"):
+        path = deploy.parent / "bin" / program
+        path.write_text(path.read_text().replace("esac\necho", f"esac\n{FAILS[program]}\necho", 1))
+    status, said = run(deploy, "release", "staging", **VARIABLES)
+    assert (status, said.splitlines()[1:]) == (1, ["error: the release that does not answer is still live"])
+    assert calls(deploy) == [*RELEASE, ROLLBACK]
 
 
-def test_a_cancelled_job_lets_the_deploy_undo_its_work(deploy: Path) -> None:
-    process = start(deploy, "release", "staging", **VARIABLES, SLOW="fab deploy")
+@pytest.mark.parametrize(
+    ("fails", "status", "ends", "last"),
+    [
+        ("fab config.check", 2, 2, 2),
+        # Ansible's 2 is a host that failed.
+        ("ansible-playbook", 2, 1, 5),
+        ("ansible-playbook", 4, 1, 5),
+        ("fab deploy", 75, 75, 6),
+        ("fab deploy", 1, 1, 6),
+    ],
+)
+def test_the_exit_status_says_what_failed(deploy: Path, fails: str, status: int, ends: int, last: int) -> None:
+    assert run(deploy, "release", "staging", **VARIABLES, FAIL=fails, STATUS=str(status)) == (ends, "")
+    assert calls(deploy) == RELEASE[:last]
+
+
+def test_a_playbook_that_can_not_be_read_is_bad_input(deploy: Path) -> None:
+    assert run(deploy, "check", "staging", VAULT_PASSWORD="x", FAIL="ansible-playbook", STATUS="4") == (2, "")
+
+
+def test_a_review_that_fails(deploy: Path) -> None:
+    assert run(deploy, "review", "staging", **VARIABLES, FAIL="ansible-playbook", STATUS="2") == (1, "")
+
+
+def test_a_key_that_is_none_is_bad_input(deploy: Path) -> None:
+    said = "error: SSH_PRIVATE_KEY is no private key without a passphrase\n"
+    assert run(deploy, "release", "staging", **VARIABLES, FAIL="ssh-add", STATUS="1") == (2, said)
+
+
+@pytest.mark.parametrize("slow", ["ansible-playbook playbooks/site.yml", "fab deploy", "curl -fsS"])
+def test_a_cancelled_job_lets_what_runs_undo_its_work_and_starts_nothing_else(deploy: Path, slow: str) -> None:
+    process = start(deploy, "release", "staging", **VARIABLES, SLOW=slow)
     while not (deploy.parent / "calls").exists() or "begun" not in calls(deploy):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 130
-    assert calls(deploy)[3:] == [RELEASE[3], "begun", "undone", "ssh-agent -k"]
+    at = RELEASE.index(next(call for call in RELEASE if call.startswith(slow)))
+    assert calls(deploy) == [*RELEASE[: at + 1], "begun", "undone"]
 
 
 def test_a_check_reaches_no_host(deploy: Path) -> None:
     assert run(deploy, "check", "staging", VAULT_PASSWORD="x") == (0, "")
     syntax = "ansible-playbook --syntax-check playbooks/bootstrap.yml playbooks/site.yml"
-    assert calls(deploy) == ["fab config.check", syntax, "ssh-agent -k"]
+    assert calls(deploy) == ["fab config.check", syntax]
 
 
 def test_a_review_is_kept(deploy: Path) -> None:
     assert run(deploy, "review", "staging", **VARIABLES) == (0, "")
-    assert calls(deploy)[2:] == ["ansible-playbook playbooks/site.yml --check --diff", "ssh-agent -k"]
+    review = "ansible-playbook playbooks/site.yml --check --diff"
+    assert calls(deploy) == [f"{AGENT} review staging", "fab config.check", *REACH, review]
     assert (deploy / "review.txt").read_text() == "output of ansible-playbook\n"
 
 
@@ -156,8 +210,7 @@ def test_bad_input_is_refused_before_anything_is_done(
 ) -> None:
     given = {name: value for name, value in VARIABLES.items() if name != missing}
     assert run(deploy, *arguments, **given) == (2, f"error: {said}\n")
-    done = calls(deploy) if (deploy.parent / "calls").exists() else []
-    assert [call for call in done if call != "ssh-agent -k"] == []
+    assert not (deploy.parent / "calls").exists()
 
 
 # --- The templates
@@ -190,7 +243,34 @@ STEPS = [
 @pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
 def test_a_template_runs_the_steps_of_the_stage(name: str) -> None:
     found = list(lines(yaml.safe_load((TEMPLATES / name).read_text())))
-    assert [line for line in found if line != "pip install hostwright"] == STEPS
+    assert [line.removeprefix("exec ") for line in found if line != "pip install hostwright"] == STEPS
+
+
+def test_a_step_of_the_workflow_is_told_that_it_is_cancelled() -> None:
+    """GitHub tells the first process of a step alone."""
+    found = list(lines(yaml.safe_load((TEMPLATES / "github-actions.yml").read_text())))
+    assert {line.split()[0] for line in found} == {"pip", "exec"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ("vendor.github-workflows", TEMPLATES / "github-actions.yml"),
+        ("vendor.gitlab-ci", TEMPLATES / "gitlab-ci.yml"),
+        *(("vendor.github-workflows", path) for path in sorted((ROOT / ".github" / "workflows").iterdir())),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_a_template_is_valid_by_its_published_schema(schema: str, path: Path, tmp_path: Path) -> None:
+    def check(file: Path) -> int:
+        argv = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(file)]
+        return subprocess.run(argv, capture_output=True, check=False).returncode
+
+    assert check(path) == 0
+    # And the schema is one that refuses.
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(path.read_text().replace("runs-on:", "runs-of:").replace("artifacts: {", "artifacts: {wen: now, "))
+    assert check(wrong) == 1
 
 
 def test_the_workflow_gives_the_stage_its_variables() -> None:

@@ -202,7 +202,9 @@ def test_placeholders() -> None:
     ]
 
 
-def test_a_program_of_the_virtualenv_is_found_first(tmp_path: Path, as_root: None) -> None:
-    env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin"}
-    printed = commands.run("step", ["python", "-c", "print(1)"], "root", "/", env, str(tmp_path / "log"), 20)
-    assert printed == "1\n"
+def test_a_program_of_the_virtualenv_is_found_first(open_path: Path, tmp_path: Path) -> None:
+    (open_path / "sh").write_text("#!/bin/sh\necho ours\n")
+    (open_path / "sh").chmod(0o755)
+    env = {"PATH": f"{open_path}:/usr/bin:/bin"}
+    printed = commands.run("step", ["sh", "-c", "echo theirs"], USER, "/", env, str(tmp_path / "log"), 20)
+    assert printed == "ours\n"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from hostwright_engine import contract as engine_contract
-from hostwright_engine import gate, lock, storage
+from hostwright_engine import gate, lock, storage, venvs
 from hostwright_engine.errors import BadRequest
 from hostwright_engine.paths import Paths
 
@@ -49,7 +49,7 @@ class Host:
         self.paths = Paths("shop", root=str(root))
         for directory in (self.paths.etc, self.paths.var, self.paths.srv, self.paths.run, self.paths.instances):
             Path(directory).mkdir(parents=True, exist_ok=True)
-        told = {**contract.contract(SITE, {"web": ["web1"]}, "web1"), "user": "root"}
+        told = {**contract.contract(SITE, {"web": ["web1"]}, "web1"), "user": "nobody"}
         Path(self.paths.contract).write_text(json.dumps(told))
         Path(self.paths.contract).chmod(0o600)
         Path(self.paths.release("r1")).mkdir(parents=True)
@@ -332,7 +332,7 @@ def test_no_command_before_the_first_deploy(host: Host) -> None:
 
 
 def test_a_wheelhouse_is_sent_as_a_tar(host: Host) -> None:
-    for name in ("b-1.whl", "a-1.whl", ".hostwright-ready"):
+    for name in ("b-1.whl", "a-1.whl", venvs.READY):
         Path(host.paths.wheelhouse(KEY), name).write_text(name)
     done = host.run("shop", stdin=json.dumps({"verb": "wheelhouse", "key": KEY}).encode() + b"\n")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:

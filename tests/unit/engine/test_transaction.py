@@ -143,7 +143,7 @@ UNDONE = [["orders", "0002_note"]]
 def rolling_back(host: Host) -> Host:
     """A rollback from r3 by two, in its standby."""
     host.transaction.agreed["releases"].update(lock_timeout=5, migrate_timeout=60, drain_timeout=1)
-    host.transaction.agreed["build_user"] = "root"
+    host.transaction.agreed["build_user"] = "nobody"
     host.deployed("r1", "r2", "r3")
     for name in ("r1", "r2", "r3"):
         host.state.release(name, heads={}, applied=UNDONE, commit="c0ffee")

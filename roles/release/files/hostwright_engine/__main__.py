@@ -32,7 +32,7 @@ def main(argv):
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")
         return 1
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         gate.say(dict(EngineError(str(error), "Mend it on the host, then try again").as_dict(), event="error"))
         return 1
 

@@ -18,7 +18,10 @@ BYTES_LIMIT = 4 * 1024 ** 3
 """What an archive may unpack to."""
 
 BLOCK = 1 << 20
-"""Bytes read at a time; no header of an archive is longer."""
+"""Bytes read at a time."""
+
+HEADER_LIMIT = 256 * 1024
+"""Bytes that may describe one entry: a path has at most 4096, and git's own header is shorter."""
 
 
 def take_in(source, target, sha256):
@@ -54,20 +57,25 @@ def take_in(source, target, sha256):
 
 
 def unpack(archive, target, uid, gid):
-    """Unpack `archive`, a tar file, plain or with gzip, into the new directory `target`, everything owned by `uid`.
+    """Unpack `archive`, a tar file, plain or with gzip, into the new directory `target`, all that is in it owned by `uid`.
 
     Refuses absolute paths, `..`, links that lead outside, devices, pipes, duplicates and more than the limits.
-    Set-id and write bits for others are dropped.
+    Set-id and write bits for others are dropped. `target` itself is root's, and closed to everybody else until
+    `hand_over`: what root writes below it, nobody can turn into a link meanwhile.
     """
     seen = set()
     links = []
     entries = total = 0
-    os.mkdir(target, 0o755)
-    os.chown(target, uid, gid)
+    os.mkdir(target, 0o700)
     try:
-        with open(archive, "rb") as packed, tarfile.open(fileobj=_Stream(packed), mode="r:") as tar:
-            for member in tar:
+        with open(archive, "rb") as packed:
+            stream = _Stream(packed)
+            tar = tarfile.open(fileobj=stream, mode="r:")
+            while True:
                 commands.refuse_if_cancelled("unpack")
+                member = _next(tar, stream)
+                if member is None:
+                    break
                 path = _inside(member.name)
                 # A file makes the directories above it too.
                 entries += 1 + path.count("/")
@@ -79,6 +87,7 @@ def unpack(archive, target, uid, gid):
                 if path in seen:
                     raise BadRequest("the archive has {!r} twice".format(member.name))
                 seen.add(path)
+                stream.may_read = member.size + HEADER_LIMIT
                 _extract(tar, member, path, target, uid, gid)
                 if member.issym():
                     links.append((path, member.linkname))
@@ -92,8 +101,25 @@ def unpack(archive, target, uid, gid):
         raise Failed("unpacking failed: {}".format(error.strerror or error)) from None
 
 
+def hand_over(target, uid, gid):
+    """Give the top of what was unpacked to `uid` too, and open it: from now on the user can change it."""
+    os.chown(target, uid, gid)
+    os.chmod(target, 0o755)
+
+
+def _next(tar, stream):
+    """The next entry, or None; what tarfile keeps of those before it is dropped, as it would fill the memory."""
+    stream.may_read = HEADER_LIMIT
+    member = tar.next()
+    tar.members = []
+    tar.pax_headers = {}
+    if member is not None and (member.size < 0 or member.sparse is not None):
+        raise BadRequest("the archive has {!r}, whose size is not what it holds".format(member.name))
+    return member
+
+
 class _Stream:
-    """A tar file's bytes, unpacked; in small pieces, as a header that claims to be long would fill the memory."""
+    """A tar file's bytes, unpacked; never more than `may_read` of them, as a header may claim any length."""
 
     def __init__(self, packed):
         magic = packed.read(2)
@@ -102,10 +128,12 @@ class _Stream:
         self._read = source.read
         self.seek = source.seek
         self.tell = source.tell
+        self.may_read = HEADER_LIMIT
 
     def read(self, size):
-        if size > BLOCK:
-            raise tarfile.ReadError("a header of {} bytes".format(size))
+        self.may_read -= size
+        if size < 0 or self.may_read < 0:
+            raise tarfile.ReadError("a header of more than {} bytes".format(HEADER_LIMIT))
         return self._read(size)
 
 

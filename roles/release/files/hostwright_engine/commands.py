@@ -176,16 +176,41 @@ def kill_user(uid):
     if uid == 0:
         raise Failed("the build user must not be root: all of root's processes would be ended", contract.MEND)
     for _ in range(100):
-        found = False
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    if os.stat("/proc/" + entry).st_uid == uid:
-                        os.kill(int(entry), signal.SIGKILL)
-                        found = True
-                except (FileNotFoundError, ProcessLookupError):
-                    continue
-        if not found:
+        if _strike(uid) and not _runs(uid):
             return
         time.sleep(0.02)
     raise Failed("processes of the build user can't be ended")
+
+
+def _strike(uid):
+    """Kill all processes of `uid` at one blow; returns whether that was done.
+
+    One after another will not do: a process that forks and ends is never there when its turn comes. To the kernel's
+    kill(-1) nobody forks away. It takes that user to call it, whose other processes may be quicker, and kill the caller.
+    """
+
+    def kill_all():
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        try:
+            os.kill(-1, signal.SIGKILL)  # But for the caller.
+        except ProcessLookupError:
+            pass
+
+    try:
+        return subprocess.call(["true"], cwd="/", preexec_fn=kill_all) == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def _runs(uid):
+    """Whether a process of `uid` is there."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                if os.stat("/proc/" + entry).st_uid == uid:
+                    return True
+            except FileNotFoundError:
+                continue
+    return False

@@ -41,8 +41,11 @@ def load(path):
 
 
 def account(name):
-    """The passwd entry of `name`."""
+    """The passwd entry of `name`, one of the site's users; root is none of them."""
     try:
-        return pwd.getpwnam(name)
+        entry = pwd.getpwnam(name)
     except KeyError:
         raise Failed("the user {} is missing".format(name), MEND) from None
+    if entry.pw_uid == 0:
+        raise Failed("the user {} is root: a site needs users of its own".format(name), MEND)
+    return entry

@@ -7,12 +7,13 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tarfile
 import time
 
-from . import VERSION, commands, lock, releases, storage, units
+from . import VERSION, commands, lock, releases, storage, units, venvs
 from .errors import BadRequest, Busy, Failed
 from .paths import release_name, venv_key
 
@@ -63,7 +64,7 @@ def _text(request, key, limit=200):
     value = request.get(key)
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > limit or any(ord(character) < 32 for character in value):
+    if not isinstance(value, str) or len(value) > limit or not value.isprintable():
         raise BadRequest("{} must be a line of text".format(key))
     return value
 
@@ -114,13 +115,30 @@ def list_releases(agreed, paths, request):
 
 def wheelhouse(agreed, paths, request):
     directory = paths.wheelhouse(venv_key(request.get("key")))
-    if not os.path.isdir(directory):
+    if not venvs.ready(directory):
         raise BadRequest("the wheelhouse {} is not on this host".format(request["key"]))
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:
-        for name in sorted(os.listdir(directory)):
-            if name.endswith(".whl"):
-                tar.add(os.path.join(directory, name), arcname=name)
+    # Held open: another may take its place, which is the build user's until it is done.
+    top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(top).st_uid != os.getuid():
+            raise BadRequest("the wheelhouse {} is being made anew".format(request["key"]))
+        with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:
+            for name in sorted(os.listdir(top)):
+                if name.endswith(".whl"):
+                    _send_file(tar, top, name)
+    finally:
+        os.close(top)
     return 0
+
+
+def _send_file(tar, top, name):
+    with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=top), "rb") as source:
+        about = os.fstat(source.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise Failed("{} in the wheelhouse is no file".format(name))
+        member = tarfile.TarInfo(name)
+        member.size = about.st_size
+        tar.addfile(member, source)
 
 
 # --- transactions
@@ -138,7 +156,8 @@ def begin(agreed, paths, request):
             raise BadRequest("a deploy needs the name of its release")
         paths.upload(request.get("artifact"))
     wanted = {key: _text(request, key) for key in ("owner", "ref", "commit", "sha256")}
-    wanted.update({key: request.get(key) for key in ("op", "kind", "release", "artifact")})
+    wanted.update({key: request.get(key) for key in ("op", "kind", "release")})
+    wanted["artifact"] = request["artifact"] if request["kind"] == "deploy" else None
     wanted["owner"] = wanted["owner"] or "unknown"
     if request["kind"] == "rollback":
         state = storage.State(paths.state)
@@ -198,7 +217,7 @@ def attach(agreed, paths, request):
     """Be the wire to a transaction that is under way, or replay the end of one that is over."""
     op = release_name(request.get("op"))
     after = request.get("after", 0)
-    if not isinstance(after, int):
+    if type(after) is not int:
         raise BadRequest("after must be a number")
     held = lock.holder(paths.lock)
     if held is None or held.get("op") != op:
@@ -354,8 +373,16 @@ def _restore(agreed, argv, name, env):
     return writing.wait() and 1
 
 
+def _is_word(word):
+    """Whether a program can be given `word`; JSON can say halves of characters."""
+    try:
+        return isinstance(word, str) and b"\0" not in os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
+
+
 def _interactive(agreed, paths, argv, env, cwd, tty):
-    if not isinstance(argv, list) or not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+    if not isinstance(argv, list) or not argv or not all(_is_word(word) for word in argv):
         raise BadRequest("argv must be a list of words")
     if tty:
         env["TERM"] = os.environ.get("TERM", "xterm")

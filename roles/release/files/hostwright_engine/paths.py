@@ -4,6 +4,7 @@ import os
 import re
 
 from .errors import BadRequest
+from .ownership import LEFTOVERS
 
 _SITE = re.compile(r"[a-z][a-z0-9-]{0,23}\Z")
 _RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}\Z")
@@ -12,8 +13,11 @@ _FILE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}\Z")
 
 
 def release_name(value):
-    """`value` if it can name a release; raises BadRequest for anything that could leave the releases directory."""
-    if not isinstance(value, str) or not _RELEASE.match(value) or ".." in value:
+    """`value` if it can name a release; raises BadRequest for anything that could leave the releases directory.
+
+    Another release may be called so while it is given to root.
+    """
+    if not isinstance(value, str) or not _RELEASE.match(value) or ".." in value or value.endswith(LEFTOVERS):
         raise BadRequest("{!r} is no release name".format(value), "fab releases lists those that are there")
     return value
 

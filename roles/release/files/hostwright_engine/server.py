@@ -19,6 +19,9 @@ LEASE = 20.0
 SENDING = 10
 """Seconds for a controller to take an event; what it does not take, it is told when it attaches again."""
 
+LINE_LIMIT = 1 << 20
+"""Characters of a controller's line."""
+
 RETRY = 5.0
 """Seconds until the process tries again, alone, what it could not do."""
 
@@ -130,14 +133,13 @@ class Server:
         """Take the lines of one controller; the newest one that attaches is the one that is told."""
         with client.makefile("r", encoding="utf-8", errors="replace") as lines:
             try:
-                for line in lines:
+                for line in iter(lambda: lines.readline(LINE_LIMIT), ""):
                     self.heard = time.monotonic()
-                    try:
-                        command = json.loads(line)
-                        word = command["do"]
-                        number = int(command.get("n", self.got + 1))
-                    except (ValueError, KeyError, TypeError, RecursionError):
+                    command = _command(line)
+                    if command is None:
                         continue
+                    word = command["do"]
+                    number = command.get("n", self.got + 1)
                     if word == "attach":
                         self._attach(client, command)
                     elif word != "ping" and number > self.got:
@@ -242,3 +244,16 @@ class Server:
         if self.state["transaction"]:
             raise EngineError("the interrupted transaction could not be ended; see the journal")
         self.emit({"event": "end", "result": "finished" if done == "finish" else "aborted"})
+
+
+def _command(line):
+    """The command in a controller's line; None where there is none."""
+    try:
+        command = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(command, dict) or not isinstance(command.get("do"), str):
+        return None
+    if any(type(command.get(key, 0)) is not int for key in ("n", "after")):
+        return None
+    return command

@@ -89,7 +89,7 @@ class State:
                 self.data.update(json.load(source))
         except FileNotFoundError:
             pass
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise Failed(
                 "{} is damaged: {}".format(path, error),
                 "Put a copy of it back, or remove it: the releases stay, and the next deploy is like a first one",
@@ -165,7 +165,7 @@ def read_journal(path):
             for line in source:
                 try:
                     event = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(event, dict) and isinstance(event.get("seq"), int):
                     events.append(event)

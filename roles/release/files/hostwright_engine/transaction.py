@@ -44,7 +44,7 @@ class Transaction:
     def obey(self, command):
         """Do what `command` ({"do": ...} and its fields) says, if it may come now; returns the facts of the answer."""
         word = command.get("do")
-        if word not in WHEN:
+        if not isinstance(word, str) or word not in WHEN:
             raise BadRequest("{!r} is no command of a transaction".format(word))
         if self.record["phase"] not in WHEN[word]:
             hint = "Go back with: fab rollback" if word == "abort" else ""
@@ -129,11 +129,15 @@ class Transaction:
     def prepare(self, request):
         """Verify and unpack the artifact, and see whether its virtualenv is here."""
         if self.record["kind"] == "deploy":
+            builder = account(self.agreed["build_user"])
+            # Nobody is there to change what root does below directories of this user's.
+            commands.kill_user(builder.pw_uid)
             self._make_build_home()
             self.step("unpack", self._unpack)
             release_dir = self.paths.release(self.release)
-            version, platform = venvs.interpreter(self.agreed["python"])
+            version, platform = venvs.interpreter(self.agreed["python"], self.agreed["build_user"])
             self.state.transaction(venv=venvs.key(self.agreed, release_dir, version, platform), python=list(version), platform=platform)
+            archive.hand_over(release_dir, builder.pw_uid, builder.pw_gid)
         else:
             self.skip("unpack", "the release is here")
         self.state.transaction(phase="prepared")
@@ -161,8 +165,7 @@ class Transaction:
             archive.unpack(taken, self.paths.release(self.release), entry.pw_uid, entry.pw_gid)
         finally:
             for path in (taken, upload):
-                if os.path.lexists(path):
-                    os.unlink(path)
+                ownership.remove(path)
         self._link()
         project = commands.project(self.agreed, self.paths.release(self.release))
         if not os.path.isdir(project):
@@ -219,8 +222,7 @@ class Transaction:
             builder.take_wheels(taken)
         finally:
             for path in (taken, upload):
-                if os.path.lexists(path):
-                    os.unlink(path)
+                ownership.remove(path)
 
     def build(self, request):
         """Virtualenv, build hooks, collectstatic; checks and the migration plan beside it, in one process.
@@ -271,7 +273,7 @@ class Transaction:
         ownership.give_to_root(release_dir, uid)
         facts = {"plan": [], "reversible": True, "heads": None}
         if checking is not None:
-            facts = _answer(checking, {"plan": list, "reversible": bool, "heads": dict})
+            facts = _answer(checking, {"plan": _is_migrations, "reversible": _is_bool, "heads": _is_heads})
         self.state.release(
             self.release,
             created=self.record["since"],
@@ -290,7 +292,7 @@ class Transaction:
         """A release whose migrations were undone since would be healthy, and fail at its first query."""
         running = self._probe("pending", {})
         running.wait()
-        pending = _answer(running, {"plan": list})["plan"]
+        pending = _answer(running, {"plan": _is_migrations})["plan"]
         if pending:
             raise BadRequest(
                 "the release {} needs migrations that are not applied: {}".format(
@@ -362,7 +364,7 @@ class Transaction:
     def _migrate(self, request):
         running = self._probe("migrate", request, timeout=self.agreed["releases"]["migrate_timeout"])
         running.wait()
-        return _answer(running, {"applied": list})
+        return _answer(running, {"applied": _is_migrations})
 
     def _dump(self):
         """A dump of the application's database, in a directory and a file that only root can reach."""
@@ -392,7 +394,7 @@ class Transaction:
             self.state.transaction(undoing=True)
         running = self._probe("unmigrate", request, self.record["old"]["release"], wanted["migrate_timeout"])
         running.wait()
-        return _answer(running, {"undone": list})
+        return _answer(running, {"undone": _is_migrations})
 
     def _remigrate(self):
         """Apply again what a rollback has undone: the newer release serves on, and needs it."""
@@ -406,7 +408,7 @@ class Transaction:
 
         `heads` in the request are those of the release's migrations, for a host that did not find them itself.
         """
-        if self.record["kind"] == "deploy" and isinstance(request.get("heads"), dict):
+        if self.record["kind"] == "deploy" and _is_heads(request.get("heads")):
             self.state.release(self.release, heads=request["heads"])
         if self.record["slot"]:
             self.step("standby", self._standby)
@@ -621,18 +623,42 @@ class Transaction:
             known = dict(self.state["releases"])
             known.pop(self.release, None)
             self.state.save(releases=known)
-            if record.get("artifact") and os.path.lexists(self.paths.upload(record["artifact"])):
-                os.unlink(self.paths.upload(record["artifact"]))
+            if record.get("artifact"):
+                ownership.remove(self.paths.upload(record["artifact"]))
         releases.remove_unfinished(self.paths)
         self.state.save(transaction=None)
 
 
+def _is_bool(value):
+    return isinstance(value, bool)
+
+
+def _is_migrations(value):
+    """Whether `value` is a list of [app, name]."""
+    return isinstance(value, list) and all(_is_texts(one) and len(one) == 2 for one in value)
+
+
+def _is_heads(value):
+    """Whether `value` is {app: [name]}."""
+    return isinstance(value, dict) and all(isinstance(app, str) and _is_texts(value[app]) for app in value)
+
+
+def _is_texts(value):
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
 def _answer(running, wanted):
-    """The facts that a probe printed: those in `wanted`, a mapping from key to type, and no others."""
+    """The facts that a probe printed: those in `wanted`, a mapping from key to what accepts its value, and no others.
+
+    The application runs in the same process, and may print what it likes.
+    """
     for line in running.output().split("\n"):  # splitlines() would split at the mark itself
         if line.startswith(MARK):
-            facts = json.loads(line[len(MARK) :])
-            if all(isinstance(facts.get(key), wanted[key]) for key in wanted):
+            try:
+                facts = json.loads(line[len(MARK) :])
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(facts, dict) and all(wanted[key](facts.get(key)) for key in wanted):
                 return {key: facts[key] for key in wanted}
     tail = running.output().splitlines()[-commands.TAIL :]
     raise Failed("{} ended without an answer".format(running.step), step=running.step, log=running.log, tail=tail)

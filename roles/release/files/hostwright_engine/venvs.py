@@ -27,18 +27,26 @@ _LOCAL = re.compile(
 """A requirement that may be a path: what is before its extras, marker or comment."""
 
 
-def interpreter(python):
-    """(version, platform) of the interpreter `python`, such as ([3, 11], "linux-x86_64-cpython-311")."""
+def interpreter(python, user):
+    """(version, platform) of the interpreter `python`, such as ((3, 11), "linux-x86_64-py3.11"), which `user` asks it."""
     script = "import json, sys, sysconfig; v = sys.version_info; print(json.dumps([[v[0], v[1]], sysconfig.get_platform()]))"
+    become = commands.become(user)
     try:
-        printed = subprocess.check_output([python, "-I", "-c", script], stderr=subprocess.STDOUT, timeout=ASKING)
-    except (OSError, subprocess.SubprocessError) as error:
+        printed = subprocess.check_output(
+            [python, "-I", "-c", script],
+            cwd="/",
+            env={"PATH": commands.PATH},
+            stderr=subprocess.DEVNULL,
+            timeout=ASKING,
+            preexec_fn=become,
+        )
+        version, platform = json.loads(printed.decode())
+        return tuple(version), "{}-py{}.{}".format(platform, *version)
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, RecursionError) as error:
         raise Failed(
             "the interpreter {} does not run: {}".format(python, getattr(error, "strerror", None) or error),
             "Set python.version or python.interpreter to one that is installed, then run the site playbook",
         ) from None
-    version, platform = json.loads(printed.decode())
-    return tuple(version), "{}-py{}.{}".format(platform, *version)
 
 
 def key(agreed, release_dir, version, platform):

@@ -27,7 +27,7 @@ CONNECT_TIMEOUT = 10
 SILENCE = 10
 """Seconds without an acknowledgement after which a connection counts as lost: a host that is gone says no goodbye."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 """What is spoken with the engine; one that speaks another refuses."""
 
 
@@ -153,16 +153,6 @@ class Remote:
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(f"{self.name}: the connection broke: {error or type(error).__name__}") from None
         return opened
-
-    def answers(self) -> bool:
-        """Whether the open connection still leads to the host. Waits for its answer, at most until silence ends it."""
-        transport = self._connection and self._connection.transport
-        if not transport or not transport.is_active():
-            return False
-        with contextlib.suppress(OSError, paramiko.SSHException, EOFError):
-            # No server knows this request, and every one has to say so.
-            transport.global_request("keepalive@openssh.com", wait=True)
-        return bool(transport.is_active())
 
     def upload(self, source: IO[bytes], name: str) -> None:
         """Put what `source` holds where the engine looks for uploads."""

@@ -120,8 +120,9 @@ class HostTransaction:
                 if event.get("do") != command or event.get("n") not in (number, None):
                     if command == "abort":
                         continue  # What was under way ended first.
+                    did = event.get("do")
                     raise HostwrightError(
-                        f"{self.name}: the engine did {event.get('do')} by itself: nobody told it to go on in time"
+                        f"{self.name}: the engine did {did} by itself: it was killed, or not told to go on in time"
                     )
                 if event.get("ok") is not True:
                     raise failure(self.name, event.get("error", {}))
@@ -142,15 +143,6 @@ class HostTransaction:
         if self._call is not None and not self.over:
             with contextlib.suppress(Unreachable):  # The thread that reads takes the connection up again.
                 self._call.send({"do": "ping"})
-
-    def answer(self) -> None:
-        """Raises HostwrightError where the host is gone and does not come back in time, or has undone its part."""
-        deadline = time.monotonic() + RECONNECT
-        if not self.remote.answers():
-            self._attach(deadline)
-            under_way = self.remote.ask({"verb": "status"}).get("transaction")
-            if not under_way or under_way.get("op") != self.op:
-                raise HostwrightError(f"{self.name}: the transaction has ended")
 
     def close(self) -> None:
         if self._call is not None:
@@ -303,14 +295,14 @@ def run(
             fleet.each(lambda host: host.do("standby", heads=built[host.name]["heads"]), hurry=True)
             reporter.event("state", state="standby healthy")
             # The barrier: a host that was ready early may be gone by now, and nobody goes live without it.
-            fleet.each(HostTransaction.answer)
+            fleet.each(lambda host: host.do("ready"))
             if migrations:
                 undone = fleet.leader.do("unmigrate")["undone"]
                 reporter.event("state", state="migrations undone", detail=_named(undone))
             fleet.each(lambda host: host.do("flip"))
             reporter.event("state", state="flipped")
             # The same once more: from here on all of them can still go back together.
-            fleet.each(HostTransaction.answer)
+            fleet.each(lambda host: host.do("ready"))
             fleet.each(_confirm)
             reporter.event("state", state="confirmed")
         except BaseException as error:

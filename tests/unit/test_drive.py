@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import queue
 import signal
@@ -22,7 +23,7 @@ from hostwright.remote import Unreachable
 
 ARTIFACT = Artifact("r2", b"data", "0" * 64, "HEAD", "abc")
 DEPLOY = {"kind": "deploy", "release": "r2", "owner": "ann", "artifact": "r2.tar.gz"}
-STEPS = ["prepare", "build", "standby", "flip", "confirm", "finish"]
+STEPS = ["prepare", "build", "standby", "ready", "flip", "ready", "confirm", "finish"]
 BUSY = {"kind": "busy", "message": "bob is deploying r9 since noon", "hint": "Wait"}
 
 
@@ -67,19 +68,6 @@ class Engine:
     def close(self) -> None:
         pass
 
-    def answers(self) -> bool:
-        if self.told_last() == self.behaviour.get("gone_after"):
-            self.behaviour["down"] = not self.behaviour["back"]
-            return False
-        return True
-
-    def told_last(self) -> str:
-        return [word for name, word in self.told if name == self.name][-1]
-
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        assert request == {"verb": "status"}
-        return {"event": "status", "transaction": self.behaviour["back"]}
-
     def upload(self, source: IO[bytes], name: str) -> None:
         if self.behaviour.get("full"):
             raise HostwrightError(f"{self.name}: the upload failed")
@@ -121,16 +109,33 @@ class Engine:
         if word == "ping":
             return
         self.current = call
+        last = self.words()[-1]
         self.told.append((self.name, word))
         self.commands[word] = command
         wait = self.behaviour.get("hold", {}).get(word)
         if wait:
             threading.Thread(target=self.end_later, args=(word, wait), daemon=True).start()
             return
+        if word == "ready" and last == self.behaviour.get("lost_after"):
+            self.lose(call)
+            return
         if word == "abort":
             for held in self.behaviour.get("hold", {}).values():
                 held.set()
         self.end(word)
+
+    def words(self) -> list[str]:
+        return [word for name, word in self.told if name == self.name]
+
+    def lose(self, call: Call) -> None:
+        """The connection is gone, and for good, or because the engine was killed, or for a moment."""
+        call.events.put(None)
+        self.behaviour["down"] = self.behaviour["then"] == "gone"
+        if self.behaviour["then"] == "killed":
+            self.say({"event": "recovering", "do": "abort"})
+            self.end("abort")
+        elif self.behaviour["then"] == "back":
+            self.end("ready")
 
     def end_later(self, word: str, wait: threading.Event) -> None:
         assert wait.wait(10)
@@ -236,7 +241,8 @@ def test_every_host_does_each_step_and_nobody_flips_before_all_are_healthy(world
     for host in ("web1", "web2", "web3"):
         assert world.words(host) == ["begin", *STEPS]
         assert world.engines[host].uploads == {"r2.tar.gz": b"data"}
-    for earlier, later in zip(["begin", *STEPS], STEPS, strict=False):
+    once = ["begin", *(step for step in STEPS if step != "ready")]
+    for earlier, later in itertools.pairwise(once):
         world.barrier(earlier, later)
     assert world.states() == [
         "locked",
@@ -261,7 +267,7 @@ def test_a_slow_host_is_waited_for_before_the_flip(world: World) -> None:
     assert "flip" not in [word for _, word in world.told]
     slow.set()
     running.join(10)
-    assert world.words("web1")[-3:] == ["flip", "confirm", "finish"]
+    assert world.words("web1")[-4:] == ["flip", "ready", "confirm", "finish"]
 
 
 @pytest.mark.parametrize("step", ["prepare", "build", "standby"])
@@ -275,20 +281,19 @@ def test_a_host_that_fails_ends_what_the_others_are_at(world: World, step: str) 
 
 @pytest.mark.parametrize(("step", "never"), [("standby", "flip"), ("flip", "confirm")])
 @pytest.mark.parametrize(
-    ("back", "message"),
+    ("then", "message"),
     [
-        (None, "web2: no answer in time"),
-        ({}, "web2: no answer in time"),
-        ({"op": "op2"}, "web2: the transaction has ended"),
+        ("gone", "web2: no answer in time"),
+        ("killed", "web2: the engine did abort by itself: it was killed, or not told to go on in time"),
     ],
 )
 def test_nobody_goes_on_where_a_host_that_was_ready_is_gone(
-    world: World, monkeypatch: pytest.MonkeyPatch, step: str, never: str, back: Any, message: str
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, never: str, then: str, message: str
 ) -> None:
-    monkeypatch.setattr(drive, "RECONNECT", 0)
-    error = refusal(lambda: deploy(world.fleet(web1={}, web2={"gone_after": step, "back": back}, web3={})))
+    monkeypatch.setattr(drive, "RECONNECT", 0.2)
+    error = refusal(lambda: deploy(world.fleet(web1={}, web2={"lost_after": step, "then": then}, web3={})))
     assert error.message == message
-    assert world.engines["web2"].connects == 2  # It is not waited for once more, to be told to undo.
+    assert world.engines["web2"].connects <= 3  # It is not waited for once more, to be told to undo.
     assert never not in [word for _, word in world.told]
     for host in ("web1", "web3"):
         assert world.words(host)[-1] == "abort"
@@ -296,7 +301,7 @@ def test_nobody_goes_on_where_a_host_that_was_ready_is_gone(
 
 @pytest.mark.parametrize("step", ["standby", "flip"])
 def test_a_host_that_comes_back_in_time_goes_on_with_the_others(world: World, step: str) -> None:
-    deploy(world.fleet(web1={}, web2={"gone_after": step, "back": {"op": "op1"}}))
+    deploy(world.fleet(web1={}, web2={"lost_after": step, "then": "back"}))
     assert world.words("web1") == ["begin", *STEPS]
     assert [word for word in world.words("web2") if word != "attach"] == ["begin", *STEPS]
     assert world.words("web2").count("attach") == 1
@@ -447,7 +452,7 @@ def test_an_engine_that_aborted_by_itself(world: World) -> None:
 
     world.engines["web2"].end = end.__get__(world.engines["web2"])  # type: ignore[method-assign]
     error = refusal(lambda: deploy(fleet))
-    assert error.message == "web2: the engine did abort by itself: nobody told it to go on in time"
+    assert error.message == "web2: the engine did abort by itself: it was killed, or not told to go on in time"
     assert world.words("web1")[-1] == "abort"
     assert world.states()[-1] == "undone"
 

@@ -216,39 +216,6 @@ def test_a_host_that_is_gone_is_noticed(connection: type[Connection]) -> None:
         assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
 
 
-class Transport:
-    """Stands in for paramiko's; a request takes the connection down where `dies`."""
-
-    def __init__(self, active: bool = True, dies: bool = False) -> None:
-        self.active = active
-        self.dies = dies
-        self.asked: list[tuple[str, bool]] = []
-
-    def is_active(self) -> bool:
-        return self.active
-
-    def global_request(self, kind: str, wait: bool) -> None:
-        self.asked.append((kind, wait))
-        if self.dies:
-            self.active = False
-            raise EOFError
-
-
-@pytest.mark.parametrize(
-    ("transport", "answers", "asked"),
-    [(Transport(), True, 1), (Transport(dies=True), False, 1), (Transport(active=False), False, 0)],
-)
-def test_whether_a_host_still_answers(
-    connection: type[Connection], transport: Transport, answers: bool, asked: int
-) -> None:
-    host = remote.Remote("web1", {}, "shop")
-    assert host.answers() is False
-    host.connect()
-    connection.made[0].transport = transport  # type: ignore[assignment]
-    assert host.answers() is answers
-    assert transport.asked == [("keepalive@openssh.com", True)] * asked
-
-
 def test_a_key_that_is_not_there(connection: type[Connection]) -> None:
     with pytest.raises(BadInput, match=r"web1: there is no key /no/key"):
         remote.Remote("web1", {"ansible_ssh_private_key_file": "/no/key"}, "shop").connect()

@@ -191,8 +191,8 @@ OP = {"verb": "begin", "op": "o1", "kind": "deploy", "release": "r2", "artifact"
         ({"verb": "db", "do": "dump", "database": ["shop"]}, "the site has no database ['shop']"),
         ({"verb": "maintenance"}, "on must be true or false"),
         ({"verb": "maintenance", "on": "yes"}, "on must be true or false"),
-        ({"verb": "status", "protocol": 2}, "the engine on this host speaks protocol 1, fab speaks 2"),
-        ({"verb": "status", "protocol": []}, "the engine on this host speaks protocol 1, fab speaks []"),
+        ({"verb": "status", "protocol": 3}, "the engine on this host speaks protocol 2, fab speaks 3"),
+        ({"verb": "status", "protocol": []}, "the engine on this host speaks protocol 2, fab speaks []"),
     ],
 )
 def test_a_wrong_field_is_named(

@@ -17,9 +17,9 @@ MAY_COME = {
     "prepared": {"wheels", "build", "abort"},
     "built": {"migrate", "standby", "abort"},
     "migrated": {"standby", "abort"},
-    "standby": {"unmigrate", "flip", "abort"},
+    "standby": {"ready", "unmigrate", "flip", "abort"},
     "flipping": {"abort"},
-    "flipped": {"confirm", "abort"},
+    "flipped": {"ready", "confirm", "abort"},
     "confirmed": {"finish"},
 }
 

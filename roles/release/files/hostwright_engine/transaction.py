@@ -15,6 +15,7 @@ WHEN = {
     "build": ("prepared",),
     "migrate": ("built",),
     "standby": ("built", "migrated"),
+    "ready": ("standby", "flipped"),
     "unmigrate": ("standby",),
     "flip": ("standby",),
     "confirm": ("flipped",),
@@ -432,6 +433,10 @@ class Transaction:
         if static and static["env"]:
             named[static["env"]] = os.path.join(self.paths.release(release), static["root"])
         return dict(named, **extra)
+
+    def ready(self, request):
+        """The roll call: only a transaction that nothing has ended or undone since answers, and goes on."""
+        return {}
 
     # --- the flip
 

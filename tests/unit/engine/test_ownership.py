@@ -104,3 +104,22 @@ def test_removing_goes_as_deep_as_it_must_and_follows_no_link(tmp_path: Path) ->
     ownership.remove(str(deep))
     ownership.remove(str(deep))
     assert list(tmp_path.iterdir()) == [outside]
+
+
+@pytest.mark.parametrize("script", ["exit 1", "exec sleep 30", None])
+def test_removing_works_without_rm(
+    top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
+) -> None:
+    """It fails, or hangs, or is not there."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if script:
+        (programs / "rm").write_text(f"#!/bin/sh\n{script}\n")
+        (programs / "rm").chmod(0o755)
+    (top / "link").symlink_to(programs)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{'/usr/bin:/bin' if script else ''}")
+    monkeypatch.setattr(ownership, "REMOVING", 0.3)
+    for path in (top / "file", top):
+        ownership.remove(str(path))
+        assert not path.exists()
+    assert programs.exists()

@@ -1,16 +1,19 @@
 """What a build made becomes root's, by a copy: nobody who had it open, or a second name for it, can write to the copy."""
 
-import errno
 import os
 import shutil
 import stat
 import subprocess
+import sys
 
 from . import storage
 from .errors import Failed
 
 DEPTH_LIMIT = 100
 """Directories in each other."""
+
+REMOVING = 60
+"""Seconds for rm; what it has not removed by then is removed without it."""
 
 LEFTOVERS = (".root", ".built")
 """What a copy that was cut off leaves beside its directory."""
@@ -42,10 +45,18 @@ def give_to_root(top, uid):
 
 def remove(path):
     """Remove `path` and all below it, however deep; links are not followed. Raises OSError where something stays."""
+    if not os.path.lexists(path):
+        return
+    try:
+        subprocess.call(["rm", "-rf", "--", path], stdin=subprocess.DEVNULL, timeout=REMOVING)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        sys.stderr.write("rm: {}\n".format(error))
     if os.path.lexists(path):
-        subprocess.call(["rm", "-rf", "--", path], stdin=subprocess.DEVNULL)
-        if os.path.lexists(path):
-            raise OSError(errno.EBUSY, "can't be removed", path)
+        # rm goes deeper, but this needs no program, which may fail or hang.
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
 
 
 class _Budget:

@@ -257,7 +257,7 @@ def test_status_says_who_deploys_and_no_secret(host: Host) -> None:
     assert answer["lock"].pop("since")
     assert answer == {
         "event": "status",
-        "engine": 1,
+        "engine": 2,
         "site": "shop",
         "host": "web1",
         "current": {"release": "r1", "slot": "a", "since": 7.0},

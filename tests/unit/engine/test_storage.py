@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -101,6 +102,19 @@ def test_state_is_on_disk_at_once(tmp_path: Path) -> None:
         "transaction": {"op": "o", "phase": "built"},
     }
     assert storage.State(path).data == expected == json.loads(Path(path).read_text())
+
+
+def test_what_the_disk_does_not_take_is_not_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = storage.State(str(tmp_path / "state.json"))
+    state.transaction(op="o", phase="confirmed")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storage, "write_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        state.save(transaction=None)
+    assert state["transaction"] == {"op": "o", "phase": "confirmed"}
 
 
 def test_a_state_that_is_no_json_is_an_error_and_not_an_empty_state(tmp_path: Path) -> None:

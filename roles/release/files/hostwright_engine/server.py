@@ -207,8 +207,7 @@ class Server:
             traceback.print_exc()
             self._failed(answer, EngineError("{}: {}".format(type(error).__name__, error), step=word))
         else:
-            if word == "abort":
-                self.result = "aborted"
+            self.result = "aborted" if word == "abort" else "done"
             self.emit(dict(facts, ok=True, **answer))
 
     def _failed(self, answer, error):

@@ -99,8 +99,10 @@ class State:
         return self.data[key]
 
     def save(self, **changes):
-        self.data.update(changes)
-        write_file(self.path, json.dumps(self.data, indent=1, sort_keys=True))
+        """Record `changes`. What the disk does not take is not so: this process believes what a restart would find."""
+        changed = dict(self.data, **changes)
+        write_file(self.path, json.dumps(changed, indent=1, sort_keys=True))
+        self.data = changed
 
     def transaction(self, **changes):
         """Record `changes` of the transaction under way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,21 @@ def test_each_command_has_its_phases(host: Host, monkeypatch: pytest.MonkeyPatch
     else:
         with pytest.raises(BadRequest, match=f"{word} can't come now: the transaction is {phase}"):
             host.transaction.obey({"do": word})
+
+
+def test_a_host_whose_disk_takes_nothing_more_does_not_answer_the_roll(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.state.transaction(op="o", kind="deploy", phase="flipped")
+    assert host.transaction.obey({"do": "ready"}) == {}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storage, "write_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        host.transaction.obey({"do": "ready"})
+    assert host.on_disk()["transaction"]["phase"] == "flipped"
 
 
 def test_phases_are_all_known() -> None:

@@ -435,7 +435,11 @@ class Transaction:
         return dict(named, **extra)
 
     def ready(self, request):
-        """The roll call: only a transaction that nothing has ended or undone since answers, and goes on."""
+        """The roll call: only a transaction that nothing has ended or undone since answers, and goes on.
+
+        A disk that takes nothing more is found here too, while the whole fleet can still go back.
+        """
+        self.state.save()
         return {}
 
     # --- the flip

@@ -57,6 +57,7 @@ class Engine:
         self.journal: list[dict[str, Any]] = []
         self.cuts = list(behaviour.get("cuts", []))
         self.commands: dict[str, Mapping[str, Any]] = {}
+        self.one_event = threading.Lock()
 
     # --- what drive knows of a Remote
 
@@ -99,10 +100,11 @@ class Engine:
     # --- the other side
 
     def say(self, event: dict[str, Any]) -> None:
-        self.seq += 1
-        stored = {**event, "seq": self.seq, "host": self.name}
-        self.journal.append(stored)
-        self.current.events.put(stored)
+        with self.one_event:
+            self.seq += 1
+            stored = {**event, "seq": self.seq, "host": self.name}
+            self.journal.append(stored)
+            self.current.events.put(stored)
 
     def obey(self, call: Call, command: Mapping[str, Any]) -> None:
         word = command["do"]
@@ -553,6 +555,7 @@ def test_an_interrupt_ends_what_is_under_way_at_once(world: World, step: str, ho
         deadline = time.monotonic() + 5
         while not {(host, step) for host in hosts} <= set(world.told):
             assert time.monotonic() < deadline
+            time.sleep(0.001)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt)

@@ -53,6 +53,8 @@ class Transaction:
         elif word == "slow":
             assert commands.cancelled.wait(5)
             raise Failed("slow was cancelled")
+        elif word == "write":
+            raise OSError(28, "No space left on device", "/var/state.json")
         elif word == "bug":
             raise ZeroDivisionError("a bug")
         return {"ok": "facts can't claim this", "fact": 1}
@@ -178,6 +180,19 @@ def test_an_abort_ends_what_is_under_way(paths: Paths) -> None:
     assert fab.until("end")["result"] == "aborted"
     fab.close()
     assert running.end() == 0
+
+
+def test_a_disk_that_takes_nothing_is_an_answer_that_says_so(paths: Paths) -> None:
+    running = requested(paths)
+    fab = running.connect()
+    fab.say(do="write", n=1)
+    error = fab.until("done")["error"]
+    assert error["message"] == "the host can't go on: [Errno 28] No space left on device: '/var/state.json'"
+    assert (error["kind"], error["hint"], error["step"]) == ("failed", "Mend it, then deploy again", "write")
+    fab.say(do="abort", n=2)
+    fab.until("end")
+    fab.close()
+    running.end()
 
 
 def test_a_bug_is_an_answer_and_the_transaction_can_still_be_undone(

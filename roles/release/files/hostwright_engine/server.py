@@ -10,7 +10,7 @@ import time
 import traceback
 
 from . import commands, lock, storage
-from .errors import EngineError
+from .errors import EngineError, Failed
 from .transaction import Transaction
 
 LEASE = 20.0
@@ -202,6 +202,8 @@ class Server:
             facts = self.transaction.obey(command)
         except EngineError as error:
             self._failed(answer, error)
+        except OSError as error:
+            self._failed(answer, Failed("the host can't go on: {}".format(error), "Mend it, then deploy again", step=word))
         except Exception as error:
             # Whatever it is, the transaction can still be undone; the journal of the unit has the rest.
             traceback.print_exc()

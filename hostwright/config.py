@@ -44,10 +44,20 @@ Name = Annotated[str, _like("[a-z][a-z0-9-]{0,23}", NAME)]
 """A site, process or timer: it becomes part of unit names, paths and user names."""
 
 RESERVED = re.compile(
-    "root|daemon|bin|sys|sync|mail|backup|list|nobody|sshd|messagebus|polkitd|systemd-.*|www-data|nginx|postgres|redis|"
-    "rabbitmq|deploy|hostwright"
+    # Users and groups of Debian and Ubuntu.
+    "root|daemon|bin|sys|sync|games|man|lp|mail|news|uucp|proxy|backup|list|irc|gnats|nobody|nogroup|sshd?|messagebus|"
+    "polkitd|systemd-.*|syslog|uuidd|tcpdump|tss|landscape|pollinate|lxd|docker|chrony|ntp|dnsmasq|usbmux|"
+    "adm|tty|disk|kmem|dialout|fax|voice|cdrom|floppy|tape|sudo|wheel|audio|dip|operator|src|shadow|utmp|video|sasl|"
+    "plugdev|staff|users|input|kvm|render|sgx|crontab|netdev|"
+    # Those that come with an image.
+    "admin|debian|ubuntu|vagrant|ec2-user|cloud-user|"
+    # Those of services, and our own.
+    "www-data|nginx|postgres|redis|rabbitmq|mysql|memcache|ssl-cert|deploy|hostwright|.*-build"
 )
-"""Users and directories of the system's own: a site is a user and a directory of its name."""
+"""Users, groups and directories of others: a site is a user, a group and a directory of its name."""
+
+ARGUMENT = 131072
+"""Bytes of the longest argument or variable that Linux gives a program."""
 
 IDENTIFIER = "letters, digits, _, $ and -, a letter or _ first, at most 63"
 Identifier = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_$-]{0,62}", IDENTIFIER)]
@@ -86,9 +96,17 @@ def _plain(path: str) -> str:
 
 
 def _printable(value: str) -> str:
-    if "\0" in value or "\n" in value or "\r" in value:
+    if "\0" in value or "\n" in value or "\r" in value or not _is_utf8(value):
         raise ValueError("must be a single line without NUL")
     return value
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _calendar(expression: str) -> str:
@@ -471,7 +489,7 @@ class Site(Model):
         if reserved:
             raise ValueError(f"names that begin with HOSTWRIGHT_ are set by the deploy itself: {', '.join(reserved)}")
         if RESERVED.fullmatch(self.name):
-            raise ValueError(f"name: {self.name} is a user of the system's own, and the site would be that user")
+            raise ValueError(f"name: {self.name} is a user or group of others, and the site would be that one")
         values = {f"env.{key}": value for key, value in self.env.items()}
         values |= {f"secrets.{key}": secret.get_secret_value() for key, secret in self.secrets.items()}
         for path, value in values.items():
@@ -480,6 +498,14 @@ class Site(Model):
         for process in self.processes:
             if process.singleton and process.count > 1:
                 raise ValueError(f"the process {process.name} is a singleton, so its count must be 1")
+            if not _is_utf8(value):
+                raise ValueError(f"{path} holds half a character (a lone surrogate), which can't be written")
+            if len(path.encode()) + len(value.encode()) >= ARGUMENT:
+                raise ValueError(f"{path} is longer than the {ARGUMENT // 1024} KiB that a program can be given")
+        writable = {*self.shared, *(["media"] if self.media else []), *(["beat"] if self.celery else [])}
+        inside = sorted(n for n in writable if writable & {str(above) for above in PurePosixPath(n).parents})
+        if inside:
+            raise ValueError(f"shared: {inside[0]} lies in another one, which the application could replace by a link")
         names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
         if self.celery:
             names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -78,6 +79,26 @@ def objection(host: str, platform: Platform, core: str, interpreter: str, bare: 
     return (
         f"{host} runs {platform.release} and has {found}; ansible-core {_shown(line)} needs {needs.said}. "
         f"To mend it, {', and '.join(mends)}"
+    )
+
+
+def environment_objection(host: str, systemd: int, environment: Mapping[str, str]) -> str:
+    """Which variables the `systemd` of `host` would leave out without a word, by their values; empty where none.
+
+    Before 239 it takes no control character but the tab, before 247 line breaks too, from then on all. 0 takes all.
+    """
+    taken = "\t" if systemd < 239 else "\t\n"
+    left_out = sorted(
+        name
+        for name, value in environment.items()
+        if 0 < systemd < 247 and any((c < " " or c == "\x7f") and c not in taken for c in value)
+    )
+    if not left_out:
+        return ""
+    what = "line breaks or other control characters" if systemd < 239 else "control characters"
+    return (
+        f"{host} has systemd {systemd}, which would start the application without {', '.join(left_out)}: no value may "
+        f"have {what} there. To mend it, put the value in a file (`files` in the site model), or encode it"
     )
 
 

@@ -69,6 +69,9 @@ class FilterModule:
                 for timer in contract.timers_on(_site(data), groups, host)
             ],
             "hostwright_host": lambda text: platforms.seen(text).facts(),
+            "hostwright_environment_objection": lambda data, host, systemd: platforms.environment_objection(
+                host, systemd, contract.environment(_site(data))
+            ),
             "hostwright_objection": lambda text, host, core, interpreter, bare: platforms.objection(
                 host, platforms.seen(text), core, interpreter, bare
             ),

@@ -135,8 +135,18 @@ def test_a_wrong_key_is_named_by_its_path(changes: dict[str, Any], message: str)
             {"timers": [{"name": "a", "command": ["x"], "calendar": "daily\n[Service]"}]},
             "timers.0.calendar: must be a calendar expression of systemd",
         ),
-        ({"name": "root"}, "site: name: root is a user of the system's own, and the site would be that user"),
-        ({"name": "postgres"}, "site: name: postgres is a user of the system's own"),
+        ({"name": "root"}, "site: name: root is a user or group of others, and the site would be that one"),
+        ({"name": "postgres"}, "site: name: postgres is a user or group of others"),
+        # The user that an image comes with may be root without a password.
+        ({"name": "ubuntu"}, "site: name: ubuntu is a user or group of others"),
+        ({"name": "sudo"}, "site: name: sudo is a user or group of others"),
+        # The user that builds another site.
+        ({"name": "shop-build"}, "site: name: shop-build is a user or group of others"),
+        ({"env": {"A": "\ud800"}}, "site: env.A holds half a character"),
+        ({"secrets": {"A": "canary" * 30000}}, "site: secrets.A is longer than the 128 KiB that a program can be given"),
+        ({"hooks": [{"name": "a", "stage": "build", "command": ["\udcff"]}]}, "hooks.0.command.0: must be a single line"),
+        ({"shared": {"a": "", "a/b": ""}}, "site: shared: a/b lies in another one"),
+        ({"shared": {"media/a/b": ""}, "media": {}}, "site: shared: media/a/b lies in another one"),
         # Not in pydantic's words.
         ({"env": {"A": 1}}, "site.env.A: must be text: put it in quotes"),
         ({"env": {"A": True}}, "site.env.A: must be text: put it in quotes"),

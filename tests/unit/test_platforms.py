@@ -9,7 +9,7 @@ from pathlib import Path
 import ansible.module_utils.basic as modules
 import pytest
 
-from hostwright.platforms import OLDEST, Platform, objection, seen
+from hostwright.platforms import OLDEST, Platform, environment_objection, objection, seen
 
 XENIAL = Platform("ubuntu 16.04", 229, (3, 5))
 OLD_LINE = (
@@ -117,3 +117,23 @@ def test_the_oldest_python_is_the_one_that_this_ansible_names() -> None:
     assert stated
     assert needs.oldest == tuple(map(int, stated.groups()))
     assert ("2.7" in needs.said) is ("_PY2_MIN" in text)
+
+
+ENVIRONMENT = {"PLAIN": "a\tb", "PEM": "a\nb", "CRLF": "a\r\nb", "ESCAPE": "\x1b[0m", "DELETE": "\x7f", "BIDI": "\u202e"}
+
+
+@pytest.mark.parametrize(
+    ("systemd", "left_out"),
+    [
+        (229, "CRLF, DELETE, ESCAPE, PEM"),
+        (237, "CRLF, DELETE, ESCAPE, PEM"),
+        (239, "CRLF, DELETE, ESCAPE"),
+        (245, "CRLF, DELETE, ESCAPE"),
+        (247, ""),
+        (0, ""),
+    ],
+)
+def test_variables_that_old_systemd_would_leave_out_are_named(systemd: int, left_out: str) -> None:
+    said = environment_objection("web1", systemd, ENVIRONMENT)
+    assert re.findall(r"without (.*?):", said) == ([left_out] if left_out else [])
+    assert environment_objection("web1", systemd, {"PLAIN": "a\tb", "BIDI": "\u202e"}) == ""

@@ -196,6 +196,15 @@ def test_every_answer_has_the_headers(url: str) -> None:
         assert f"add_header {header} $my_shop_{variable} always;" in location(secure, url)
 
 
+def test_nothing_beside_a_location_is_shown() -> None:
+    """nginx puts what follows the prefix behind the directory: /docs../x would be beside it."""
+    text = site(tls="none", locations={"/docs": "/srv/docs", "/more/": "/srv/more/"})
+    for prefix, directory in re.findall(r"location (\S+) \{\s+alias (\S+);", text):
+        assert prefix.endswith("/"), prefix
+        assert directory.endswith("/"), directory
+    assert "alias /srv/docs/;" in location(text, "/docs/")
+
+
 def test_a_header_that_the_application_sets_stays_alone() -> None:
     for header, value in HEADERS.items():
         variable = header.lower().replace("-", "_")

@@ -163,4 +163,12 @@ def test_what_is_secret_is_not_logged(role: str) -> None:
             argv = str(arguments.get("argv", "")) if isinstance(arguments, dict) else ""
             assert "password" not in argv, f"{file}: {task['name']} shows a secret in the list of processes"
             if "password_method" not in str(arguments):
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_what_an_account_may_write_is_not_written_by_root(role: str) -> None:
+    """The module follows links, and its owner could have made ~/.ssh one to /etc."""
+    for file, task in tasks(role):
+        if module(task)[0].endswith("authorized_key"):
+            assert task.get("become_user") == module(task)[1]["user"], f"{file}: {task['name']}"
                 assert "no_log" in task, f"{file}: {task['name']}"

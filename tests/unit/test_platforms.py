@@ -119,7 +119,14 @@ def test_the_oldest_python_is_the_one_that_this_ansible_names() -> None:
     assert ("2.7" in needs.said) is ("_PY2_MIN" in text)
 
 
-ENVIRONMENT = {"PLAIN": "a\tb", "PEM": "a\nb", "CRLF": "a\r\nb", "ESCAPE": "\x1b[0m", "DELETE": "\x7f", "BIDI": "\u202e"}
+ENVIRONMENT = {
+    "PLAIN": "a\tb",
+    "PEM": "a\nb",
+    "CRLF": "a\r\nb",
+    "ESCAPE": "\x1b[0m",
+    "DELETE": "\x7f",
+    "BIDI": "\u202e",
+}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -44,21 +45,22 @@ def apply(
     with locked(connection) as cursor:
         for step in steps:
             started = time.monotonic()
-            if step.mode == "repeat":
-                moved = 0
-                while rows := _once(cursor, step, time.monotonic()):
-                    moved += rows
-                    progress(step, moved)
-                    if rows_per_second:
-                        time.sleep(max(0.0, moved / rows_per_second - (time.monotonic() - started)))
-            else:
-                _once(cursor, step, started)
+            with _cleaned_up(cursor, step):
+                if step.mode == "repeat":
+                    moved = 0
+                    while rows := _once(cursor, step, time.monotonic()):
+                        moved += rows
+                        progress(step, moved)
+                        if rows_per_second:
+                            time.sleep(max(0.0, moved / rows_per_second - (time.monotonic() - started)))
+                else:
+                    _once(cursor, step, started)
             done(step, time.monotonic() - started)
 
 
 @contextlib.contextmanager
-def locked(connection: Any) -> Iterator[Any]:
-    """A cursor of a session that alone changes partitions in its database, and waits little for locks."""
+def alone(connection: Any) -> Iterator[Any]:
+    """A cursor of a session that alone changes the database's partitions: maintenance rests, and others are refused."""
     with connection.cursor() as cursor:
         try:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", (render.ADVISORY_LOCK,))
@@ -66,16 +68,60 @@ def locked(connection: Any) -> Iterator[Any]:
                 raise HostwrightError(
                     "someone else is applying partitions to this database", "Try again when they are done."
                 )
-            for name, value in SESSION.items():
-                cursor.execute(f"SET {name} = '{value}'")
             try:
                 yield cursor
             finally:
                 if not connection.closed:
                     cursor.execute("SELECT pg_advisory_unlock(%s)", (render.ADVISORY_LOCK,))
-                    cursor.execute("; ".join(f"RESET {name}" for name in SESSION))
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise HostwrightError(f"the connection was lost: {str(error).strip()}", "Apply again.") from None
+
+
+@contextlib.contextmanager
+def locked(connection: Any) -> Iterator[Any]:
+    """The same, of a session that waits little for locks of tables."""
+    with alone(connection) as cursor:
+        for name, value in SESSION.items():
+            cursor.execute(f"SET {name} = '{value}'")
+        try:
+            yield cursor
+        finally:
+            if not connection.closed:
+                cursor.execute("; ".join(f"RESET {name}" for name in SESSION))
+
+
+@contextlib.contextmanager
+def _cleaned_up(cursor: Any, step: Step) -> Iterator[None]:
+    """Run the cleanup of `step` where it fails and the connection is there still."""
+    try:
+        yield
+    except BaseException:
+        if step.cleanup and not cursor.connection.closed:
+            with contextlib.suppress(HostwrightError):  # What failed first is said.
+                _once(cursor, dataclasses.replace(step, template=step.cleanup, mode="transaction"), time.monotonic())
+        raise
+
+
+def insist(cursor: Any, what: str, statements: str) -> None:
+    """Run `statements` in the transaction that there is, again and again until they get their locks.
+
+    Raises HostwrightError, which begins with `what`, where they don't.
+    """
+    started, wait = time.monotonic(), 0.05
+    cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'; SAVEPOINT before")
+    while True:
+        try:
+            cursor.execute(statements)
+            return
+        except psycopg2.errors.LockNotAvailable:
+            cursor.execute("ROLLBACK TO before")
+            if time.monotonic() - started > PATIENCE:
+                raise HostwrightError(
+                    f"{what}: the table was locked by others for {PATIENCE:.0f} s; nothing was changed",
+                    "Look for long transactions in pg_stat_activity, then try again.",
+                ) from None
+            time.sleep(wait)
+            wait = min(wait * 2, 2.0)
 
 
 def _once(cursor: Any, step: Step, started: float) -> int:

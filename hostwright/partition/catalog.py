@@ -25,6 +25,7 @@ class Traits:
     indexes: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    publications: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,12 @@ class Child:
     """Bytes, with indexes."""
     parts: tuple[str, ...] | None = None
     """The tables that it is divided into; None: it is not divided."""
+    part_bounds: tuple[str, ...] = ()
+    """Of each of them, as the database writes it."""
     is_leaving: bool = False
     """A concurrent detach of it has begun, and has not ended."""
+    is_frozen: bool = False
+    """It is kept from writers, for its move to the archive."""
     is_archived: bool = False
     """Its rows are on the archive's server."""
     moves: bool = True
@@ -53,7 +58,7 @@ class Child:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is. `primary_key` and `children` are in order; `identity` and `serial` are columns."""
+    """A table as it is. `primary_key` and `children` are in order."""
 
     version: float
     """Of the server: 9.5, 10, 18."""
@@ -71,11 +76,15 @@ class Table:
     generated: tuple[str, ...] = ()
     primary_key: tuple[str, ...] = ()
     primary_key_name: str = ""
-    unique: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unique: tuple[tuple[str, tuple[str, ...], str | None], ...] = ()
+    """Name, columns (none: of an expression, or of some rows), and the definition of a constraint."""
     references: tuple[str, ...] = ()
     serial: tuple[tuple[str, str], ...] = ()
+    """Columns that a sequence numbers, with that, and without those that are identities."""
     identity: tuple[str, ...] = ()
     in_the_way: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
+    """Constraints that are NOT VALID."""
     publications: tuple[str, ...] = ()
     children: tuple[Child, ...] = ()
     traits: Traits = Traits()
@@ -95,7 +104,8 @@ class Table:
     hot: tuple[Bound | None, Bound | None] = (None, None)
     """The current period as the triggers have it."""
     routed: bool = True
-    """The trigger function sends rows to the children that there are."""
+    """Its triggers are enabled, and their function sends rows to the children that there are."""
+    comment: str | None = None
 
     def column(self, name: str) -> tuple[str, str, bool] | None:
         return next((column for column in self.columns if column[0] == name), None)
@@ -121,7 +131,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
             found = rows("catalog_table", schema=spec.schema_name, table=spec.table_name)
             if not found:
                 return Table(version, exists=False)
-            oid, kind, owner, may_change, may_not_make, method, keys, indexed = found[0]
+            oid, kind, owner, may_change, may_not_make, method, keys, indexed, comment = found[0]
             columns = rows("catalog_columns", oid=oid)
             constraints = rows("catalog_constraints", oid=oid)
             tables = rows("catalog_children", oid=oid)
@@ -153,7 +163,11 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         finally:
             cursor.execute("RESET search_path; RESET timezone; RESET datestyle")
     keyed = [row for row in constraints if row[0] in "pu"]
-    primary = next(((name, tuple(held)) for kind_, name, held in keyed if kind_ == "p"), ("", ()))
+    primary = next(((name, tuple(held)) for kind_, name, held, _ in keyed if kind_ == "p"), ("", ()))
+
+    def named(wanted: str) -> tuple[str, ...]:
+        return tuple(name for kind_, name, *_ in constraints if kind_ == wanted)
+
     return Table(
         version,
         True,
@@ -166,14 +180,15 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         tuple(name for name, _, _, _, generated, _ in columns if generated),
         primary[1],
         primary[0],
-        tuple((name, tuple(held or ())) for kind_, name, held in keyed if kind_ == "u"),
-        tuple(name for kind_, name, _ in constraints if kind_ == "r"),
-        tuple((name, sequence) for name, _, _, _, _, sequence in columns if sequence),
+        tuple((name, tuple(held or ()), text) for kind_, name, held, text in keyed if kind_ == "u"),
+        named("r"),
+        tuple((name, sequence) for name, _, _, identity, _, sequence in columns if sequence and not identity),
         tuple(name for name, _, _, identity, _, _ in columns if identity),
-        tuple(name for kind_, name, _ in constraints if kind_ == "w"),
-        tuple(name for kind_, name, _ in constraints if kind_ == "b"),
+        named("w"),
+        named("n"),
+        named("b"),
         tuple(sorted((_child(type_, *row[1:]) for row in tables if not row[0]), key=_order)),
-        next((Traits(row[5], *map(tuple, row[6:10])) for row in tables if row[0]), Traits()),
+        next((Traits(row[5], *map(tuple, row[6:11])) for row in tables if row[0]), Traits()),
         indexed,
         _value(oldest, type_),
         _value(newest, type_),
@@ -183,6 +198,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         trigger or "",
         _hot(hot or ",", type_),
         bool(routed),
+        comment,
     )
 
 
@@ -202,10 +218,13 @@ def _child(
     indexes: list[str],
     constraints: list[str],
     columns: list[str],
+    publications: list[str],
     rows: int,
     size: int,
     parts: list[str] | None,
+    part_bounds: list[str] | None,
     is_leaving: bool,
+    is_frozen: bool,
     is_archived: bool,
     moves: bool,
 ) -> Child:
@@ -214,12 +233,14 @@ def _child(
         name,
         _value(lower, type_) if ranged else None,
         _value(upper, type_) if ranged else None,
-        Traits(owner, tuple(grants), tuple(indexes), tuple(constraints), tuple(columns)),
+        Traits(owner, tuple(grants), tuple(indexes), tuple(constraints), tuple(columns), tuple(publications)),
         "" if ranged else bound,
         max(rows, 0),
         size,
         None if parts is None else tuple(parts),
+        tuple(part_bounds or ()),
         is_leaving,
+        is_frozen,
         is_archived,
         moves,
     )

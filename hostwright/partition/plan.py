@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bisect
 import datetime as dt
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hostwright.errors import BadInput
 from hostwright.partition import periods, render, strategy
-from hostwright.partition.catalog import Child, Table
+from hostwright.partition.catalog import INTEGERS, Child, Table
 from hostwright.partition.periods import Bound, Period, Periods, Position
 from hostwright.partition.spec import PartitionSpec
 
@@ -18,6 +19,10 @@ CONCURRENTLY_FROM = 14
 """The first PostgreSQL that detaches a partition without keeping anybody from the others."""
 MOST_CHILDREN = 2000
 """A plan that would make more of them is taken for a mistake."""
+COMPARABLE = (*INTEGERS, "text", "character varying")
+"""Types of keys whose values the database writes in one way."""
+ROOM = dt.timedelta(days=7)
+"""How far ahead of its newest row a table is bounded while it is adopted: later rows are refused until that is done."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class Step:
     """One thing to do: the template that renders it, and what that is told.
 
     `mode`: in a transaction; `alone`, statement by statement outside of one; or `repeat`, a query run in a transaction
-    of its own again and again, until it returns 0 (the number of rows that it moved).
+    of its own again and again, until it returns 0 (the number of rows that it moved). `cleanup`: the template, told the
+    same, that is run where this step fails.
     """
 
     title: str
@@ -33,6 +39,7 @@ class Step:
     values: Mapping[str, Any] = field(default_factory=dict)
     mode: Literal["transaction", "alone", "repeat"] = "transaction"
     destructive: bool = False
+    cleanup: str = ""
 
 
 def plan(spec: PartitionSpec, table: Table, now: dt.datetime) -> list[Step]:
@@ -51,8 +58,8 @@ def plan(spec: PartitionSpec, table: Table, now: dt.datetime) -> list[Step]:
     elif table.kind == "plain" and spec.adopt == "copy":
         steps += _copied(spec, calendar, table, names, current)
     else:
-        steps += _declarative(spec, calendar, table, names, current)
-    return [*steps, *_rights(table, names), *_retention(spec, calendar, table, names, current)]
+        steps += _declarative(spec, calendar, table, names, current, now)
+    return [*steps, *_thawed(table, names), *_rights(table, names), *_retention(spec, calendar, table, names, current)]
 
 
 def recorded(spec: PartitionSpec, chosen: str) -> dict[str, Any]:
@@ -118,11 +125,15 @@ def _current(spec: PartitionSpec, calendar: Periods, table: Table, now: dt.datet
 
 
 def _declarative(
-    spec: PartitionSpec, calendar: Periods, table: Table, names: Mapping[str, Any], current: Position
+    spec: PartitionSpec,
+    calendar: Periods,
+    table: Table,
+    names: Mapping[str, Any],
+    current: Position,
+    now: dt.datetime,
 ) -> list[Step]:
     if table.kind == "plain":
-        newest = current if table.newest is None else max(current, calendar.position(table.newest))
-        upper = calendar.bound(calendar.step(newest, 1))
+        upper = _room(calendar, table, now)
         attached = [Child(periods.child_name(spec.table_name, "_pmin"), None, upper)]
         return [
             *_attached(spec, table, names, upper),
@@ -139,6 +150,22 @@ def _declarative(
     ]
 
 
+def _room(calendar: Periods, table: Table, now: dt.datetime) -> Bound:
+    """The end of the first child that a table is attached as: no row that comes while it is adopted lies beyond."""
+    if isinstance(calendar.spec.interval, int):
+        return calendar.bound(calendar.step(calendar.position(table.newest or 0), 2))
+    newest = calendar.position(now + ROOM)
+    try:
+        if table.newest is not None:
+            newest = max(newest, calendar.position(table.newest + ROOM))
+        return calendar.bound(calendar.step(newest, 1))
+    except (OverflowError, ValueError):
+        raise BadInput(
+            f"partitions: {calendar.spec.table}: {calendar.spec.key} is {table.newest} in one of its rows",
+            "No period can end after that; correct the row.",
+        ) from None
+
+
 def _parts(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
     """What divided children lack of the tables that they are made of."""
     for child in table.children:
@@ -152,8 +179,21 @@ def lacking(spec: PartitionSpec, child: Child) -> list[str]:
     if child.parts is None or not spec.subpartition:
         return []
     bounds = _bounds(spec.subpartition.method, spec.subpartition.values, spec.subpartition.modulus)
-    wanted = [periods.child_name(child.name, suffix) for suffix in bounds]
+    wanted = {periods.child_name(child.name, suffix): bound for suffix, bound in bounds.items()}
+    there = dict(zip(child.parts, child.part_bounds, strict=False))
+    if any(name not in wanted or not _is_same(there[name], wanted[name]) for name in there):
+        return []  # It was made when the spec said otherwise, and stays as it is.
     return [name for name in wanted if name not in child.parts]
+
+
+def _is_same(found: str, wanted: str) -> bool:
+    """Whether two bounds of a list or hash are one, as the database writes it and as it is written here."""
+
+    def words(bound: str) -> list[str]:
+        parts = re.findall(r"(E?)'((?:[^']|'')*)'|([^\s,()']+)", bound.removeprefix("FOR VALUES "))
+        return sorted(bare or (text.replace("\\\\", "\\") if escaped else text) for escaped, text, bare in parts)
+
+    return words(found) == words(wanted)
 
 
 def _overflow(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
@@ -179,11 +219,13 @@ def _attached(spec: PartitionSpec, table: Table, names: Mapping[str, Any], upper
         "index": periods.child_name(spec.table_name, "_pmin_pkey"),
         "check": periods.child_name(spec.table_name, "_pmin_bound"),
     }
+    # The bound comes last, since it is one for new rows too, and making the index can take hours.
+    whole = f"make {spec.table_name} partitioned, with what is there as its first child"
     return [
-        Step("bound what is there (no lock is held while rows are read)", "adopt_check", values),
-        Step("prove the bound", "adopt_validate", values, "alone"),
         *([Step("index for the new primary key", "adopt_index", values, "alone")] if values["primary"] else []),
-        Step(f"make {spec.table_name} partitioned, with what is there as its first child", "adopt", values),
+        Step("bound what is there (no lock is held while rows are read)", "adopt_check", values),
+        Step("prove the bound", "adopt_validate", values, "alone", cleanup="adopt_uncheck"),
+        Step(whole, "adopt", values, cleanup="adopt_uncheck"),
     ]
 
 
@@ -197,10 +239,10 @@ def turned(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> dict[
         **names,
         "method": spec.method,
         "primary": primary,
-        "unique": [{"name": name, "columns": columns} for name, columns in table.unique],
+        "unique": [definition for _, _, definition in table.unique if definition],
         "serial": dict(table.serial),
-        "identity": table.identity,
         "publications": table.publications,
+        "comment": table.comment,
     }
 
 
@@ -225,6 +267,7 @@ def _copy(spec: PartitionSpec, table: Table, names: Mapping[str, Any], children:
         **turned(spec, table, names),
         "children": [*children.items(), *overflow],
         "old": periods.child_name(spec.table_name, " before"),
+        "stored": [name for name, *_ in table.columns if name not in table.generated],
         "subpartition": spec.subpartition and spec.subpartition.model_dump(),
     }
     return Step(title, "adopt_copy", values)
@@ -241,7 +284,15 @@ def _fixed(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> list[
                 "All rows are written once more, in one transaction, with the table locked.",
             )
         return [_copy(spec, table, names, {name: f"FOR VALUES {bound}" for name, bound in wanted.items()})]
-    there = {child.name for child in table.children}
+    there = {child.name: child.bound for child in table.children}
+    column = table.column(spec.key)
+    is_plain = spec.method == "hash" or (column is not None and column[1] in COMPARABLE)
+    for name, bound in wanted.items():
+        if is_plain and name in there and not _is_same(there[name], bound):
+            raise BadInput(
+                f"partitions: {spec.table}: {name} is {there[name]}, and the spec says {bound}",
+                "What a child holds can't be changed in place: copy the rows to a new table, or give the old bounds.",
+            )
     return [
         *(
             _partition(
@@ -267,6 +318,13 @@ def _inherited(
 ) -> list[Step]:
     turning = chosen == "declarative"
     hot = (None, None) if turning else (calendar.bound(current), calendar.bound(calendar.step(current, 1)))
+    end = calendar.bound(calendar.step(current, spec.premake + 1))
+    if turning and table.newest is not None and table.newest >= end:
+        raise BadInput(
+            f"partitions: {spec.table}: {spec.key} is {table.newest} in one of its rows, and the last child would end"
+            f" at {render.bound(end)}",
+            "Give it a larger premake, or correct the row: partitions of the server's own have no place for it.",
+        )
     made = _made(spec, calendar, list(table.children), names, current, _first(spec, calendar, table, current))
     steps = [*made, *_structure(table, names)]
     timing = "BEFORE" if chosen == "trigger" else "AFTER"
@@ -327,7 +385,7 @@ def _first(spec: PartitionSpec, calendar: Periods, table: Table, current: Positi
 
 
 def _structure(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
-    """What children have lost of the indexes, constraints and triggers that a parent without declarative gives them."""
+    """What children lack of the indexes, constraints, triggers and publications that such a parent gives them."""
     for child in table.children:
         if child.is_archived:
             continue
@@ -345,6 +403,12 @@ def _structure(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
                 "share_structure",
                 {**names, "child": child.name},
             )
+        told = {**names, "child": child.name}
+        if not child.moves:
+            yield Step(f"let rows move out of {child.name}", "guard", told)
+        unpublished = sorted({*table.traits.publications} - {*child.traits.publications})
+        if unpublished:
+            yield Step(f"publish {child.name} with the table: {', '.join(unpublished)}", "share_publications", told)
 
 
 # --- Both
@@ -391,14 +455,21 @@ def _needed(
         ((child.lower, child.upper) for child in ranged if child.lower is not None),
         key=lambda pair: pair[0],
     )
-    edge = max((c.upper for c in ranged if c.lower is None and c.upper is not None), default=None)
+    edge: Bound = max((c.upper for c in ranged if c.lower is None and c.upper is not None), default=None)
+    taken = {child.name for child in children}
     count = 0
     while start <= last:
-        period = calendar.period(start)
+        period = _gap(covered, edge, calendar.period(start))
         start = calendar.step(start, 1)
-        taken = (edge is not None and period.lower < edge) or _is_covered(covered, period)
-        if taken or period.lower >= period.upper:
+        if period is None:
             continue
+        if period.name in taken:
+            since: Bound = period.lower
+            raise BadInput(
+                f"partitions: {spec.table}: no child holds the rows from {render.bound(since)} up to"
+                f" {render.bound(period.upper)}, and {period.name} is there with other bounds",
+                "Make a child for them by hand, or rename that one.",
+            )
         count += 1
         if count > MOST_CHILDREN:
             raise BadInput(
@@ -408,9 +479,30 @@ def _needed(
         yield period
 
 
-def _is_covered(covered: list[Any], period: Period) -> bool:
-    index = bisect.bisect_right(covered, period.lower, key=lambda pair: pair[0])
-    return index > 0 and (covered[index - 1][1] is None or covered[index - 1][1] > period.lower)
+def _gap(covered: list[Any], edge: Bound, period: Period) -> Period | None:
+    """What no child holds of `period`, up to the next child; `covered` are bounds in order, `edge` is where all begins.
+
+    Children of another interval, or made by hand, can hold a part of it.
+    """
+    lower = period.lower if edge is None else max(period.lower, edge)
+    index = max(bisect.bisect_right(covered, lower, key=lambda pair: pair[0]) - 1, 0)
+    for first, last in covered[index:]:
+        if first > lower:
+            return Period(period.name, lower, min(first, period.upper)) if lower < period.upper else None
+        if last is None:
+            return None
+        lower = max(lower, last)
+        if lower >= period.upper:
+            return None
+    return Period(period.name, lower, period.upper) if lower < period.upper else None
+
+
+def _thawed(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
+    """Children that a move to the archive, which was cut off, keeps from writers."""
+    for child in table.children:
+        if child.is_frozen:
+            told = {"child": child.name, "child_schema": names["schema"]}
+            yield Step(f"let {child.name} be written to again", "archive/thaw", told)
 
 
 def _rights(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:

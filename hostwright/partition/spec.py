@@ -110,6 +110,11 @@ class Subpartition(BaseModel):
 
 
 def _check_values(method: str, values: dict[str, list[str | int]]) -> None:
+    if "" in values:
+        raise ValueError("values: a child needs a suffix for its name")
+    empty = [suffix for suffix, those in values.items() if not those]
+    if empty:
+        raise ValueError(f"values: none for {', '.join(empty)}")
     if method == "list" and not values:
         raise ValueError("method: list needs values")
     if values and method != "list":
@@ -169,6 +174,8 @@ class PartitionSpec(TableSpec):
             raise ValueError("archive is for method: range")
         if self.archive and self.retention == "drop":
             raise ValueError("retention: drop would drop what is to be archived; use detach")
+        if "default" in self.values and self.overflow == "default":
+            raise ValueError("values: the child of overflow: default has that name already")
         if self.method == "hash" and self.overflow == "default":
             raise ValueError("overflow: default is for ranges and lists; every row has its place in a hash")
         if self.subpartition:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from hostwright.errors import BadInput
 from hostwright.partition.catalog import INTEGERS, TIMES, Table
+from hostwright.partition.periods import child_name
 from hostwright.partition.spec import PartitionSpec, Strategy
 
 DECLARATIVE_FROM = 11
@@ -51,9 +54,12 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
             f"{where}: foreign keys point to it: {', '.join(table.references)}",
             "They can't point to rows in several tables; drop them by a migration (db_constraint=False).",
         )
-    if table.in_the_way:
+    check_obstacles(where, table)
+    unproven = [name for name in table.unproven if name != child_name(spec.table_name, "_pmin_bound")]
+    if unproven and (strategy == "declarative" or table.kind == "plain"):
         raise BadInput(
-            f"{where}: {', '.join(table.in_the_way)} would not do what it does on a plain table", "Drop them first."
+            f"{where}: never proved: {', '.join(unproven)}",
+            "ALTER TABLE ... VALIDATE CONSTRAINT: its rows have to meet them, to be in a child.",
         )
     if strategy == "declarative":
         if table.publications and table.version < PUBLISHED_FROM:
@@ -66,6 +72,14 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
     if strategy != "declarative" or (spec.adopt == "drain" and spec.method == "range"):
         _check_moving(where, spec, strategy, table)
     return strategy
+
+
+def check_obstacles(where: str, table: Table) -> None:
+    """Raises BadInput where something hangs on the table that would not do what it does."""
+    if table.in_the_way:
+        raise BadInput(
+            f"{where}: {', '.join(table.in_the_way)} would not do what it does on a plain table", "Drop them first."
+        )
 
 
 def check_rights(where: str, owner: str, may_change: bool, may_not_make: str) -> None:
@@ -89,6 +103,10 @@ def _check_key(where: str, spec: PartitionSpec, table: Table) -> None:
         )
     if spec.key in table.generated:
         raise BadInput(f"{where}: {spec.key} is a generated column", "The key must be stored by the application.")
+    if spec.method == "list" and column[1] in INTEGERS:
+        wrong = [str(value) for values in spec.values.values() for value in values if not _is_whole(value)]
+        if wrong:
+            raise BadInput(f"{where}: {spec.key} is of type {column[1]}, and values has {', '.join(wrong)}")
     if spec.method != "range":
         return
     fitting = INTEGERS if isinstance(spec.interval, int) else TIMES
@@ -99,6 +117,10 @@ def _check_key(where: str, spec: PartitionSpec, table: Table) -> None:
         )
     if spec.interval == "hour" and column[1] == "date":
         raise BadInput(f"{where}: {spec.key} is a date, which has no hours", "Use interval: day or a longer one.")
+
+
+def _is_whole(value: str | int) -> bool:
+    return bool(re.fullmatch(r"[+-]?\d+", str(value).strip()))
 
 
 def _check_subpartition(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
@@ -134,7 +156,7 @@ def _check_archive(where: str, spec: PartitionSpec, strategy: Strategy, table: T
     in_the_way = [f"generated columns ({', '.join(table.generated)})"] if table.generated else []
     if strategy == "declarative":
         in_the_way += ["a primary key"] if table.primary_key else []
-        in_the_way += [f"the unique {name}" for name, _ in table.unique]
+        in_the_way += [f"the unique {name}" for name, *_ in table.unique]
         in_the_way += [text for text in table.traits.constraints if text.startswith("FOREIGN KEY")]
     if in_the_way:
         raise BadInput(
@@ -160,7 +182,7 @@ def _check_partitioned(where: str, spec: PartitionSpec, strategy: Strategy, tabl
 
 def _check_unique(where: str, spec: PartitionSpec, table: Table) -> None:
     keys = {spec.key, *([spec.subpartition.key] if spec.subpartition else [])}
-    stuck = [name for name, columns in table.unique if not keys <= {*columns}]
+    stuck = [name for name, columns, _ in table.unique if not keys <= {*columns}]
     if stuck:
         raise BadInput(
             f"{where}: unique without the partition key: {', '.join(stuck)}",
@@ -181,7 +203,7 @@ def _check_moving(where: str, spec: PartitionSpec, strategy: Strategy, table: Ta
         raise BadInput(
             f"{where}: no index begins with {spec.key}", "Rows are found by it; add one by a migration (db_index=True)."
         )
-    numbered = [name for name, _ in table.serial if name in table.primary_key]
+    numbered = [name for name in (*(name for name, _ in table.serial), *table.identity) if name in table.primary_key]
     if strategy == "trigger" and numbered:
         raise BadInput(
             f"{where}: strategy: trigger returns no {', '.join(numbered)} to an INSERT, which Django asks for",

@@ -7,6 +7,7 @@ from hostwright.partition import periods
 from hostwright.partition.catalog import Table
 from hostwright.partition.plan import Step, install, turned
 from hostwright.partition.spec import PartitionSpec
+from hostwright.partition.strategy import check_obstacles, check_rights
 
 
 def plan(spec: PartitionSpec, table: Table) -> list[Step]:
@@ -26,6 +27,12 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
         raise BadInput(
             f"{where}: archived inside of it: {', '.join(archived)}", "Bring them back first: `fab partition.restore`."
         )
+    check_rights(where, table.owner, table.may_change, table.may_not_make)
+    if table.kind == "partitioned":
+        # Another table takes its place.
+        check_obstacles(where, table)
+        if table.references:
+            raise BadInput(f"{where}: foreign keys point to it: {', '.join(table.references)}", "Drop them first.")
     steps = [*install(table)]
     children = [name for child in table.children for name in ([child.name] if child.parts is None else child.parts)]
     if table.kind == "partitioned":

@@ -195,13 +195,152 @@ def test_divided_children() -> None:
             {"kind": "partitioned", "partition_key": ("r", ("created_at",)), "primary_key": ("created_at",)},
             "its primary key does not hold id",
         ),
-        ({"unique": (("one", ("created_at",)),)}, "unique without the partition key: one"),
+        ({"unique": (("one", ("created_at",), None),)}, "unique without the partition key: one"),
     ],
 )
 def test_what_subpartitions_cannot_be_made_for(values: dict[str, Any], message: str) -> None:
     table = dataclasses.replace(plain(), **values)
     with pytest.raises(BadInput, match=message):
         plan.plan(spec(subpartition={"key": "id"}), table, NOW)
+
+
+def test_parts_of_a_spec_from_before_stay_as_they_are() -> None:
+    wanted = spec(subpartition={"key": "id", "modulus": 4})
+    bounds = [f"FOR VALUES WITH (modulus 2, remainder {n})" for n in (0, 1)]
+    before = [
+        dataclasses.replace(one, parts=(f"{one.name}_h0", f"{one.name}_h1"), part_bounds=tuple(bounds)) for one in AHEAD
+    ]
+    table = divided(*before, **hashed(recorded=plan.recorded(wanted, "declarative")))
+    assert titles(wanted, table) == []
+
+
+ADOPTED = [
+    "index for the new primary key",
+    "bound what is there (no lock is held while rows are read)",
+    "prove the bound",
+    "make events partitioned, with what is there as its first child",
+]
+
+
+@pytest.mark.parametrize(
+    ("now", "newest", "interval", "upper"),
+    [
+        ("2026-03-15", None, "month", "2026-04-01"),
+        ("2026-03-15", "2026-05-01", "month", "2026-06-01"),
+        # A week is left for what is done beside writers, whose new rows have to lie within the bound.
+        ("2026-03-25", None, "month", "2026-05-01"),
+        ("2026-03-01", "2026-04-30", "month", "2026-06-01"),
+        ("2026-03-15", None, "day", "2026-03-23"),
+    ],
+)
+def test_a_table_is_attached_with_room_for_rows_that_come_meanwhile(
+    now: str, newest: str | None, interval: str, upper: str
+) -> None:
+    def at(text: str) -> dt.datetime:
+        return dt.datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+    table = plain(newest=newest and at(newest))
+    steps = [step for step in plan.plan(spec(interval=interval), table, at(now)) if "adopt" in step.template]
+    assert [step.title for step in steps] == ADOPTED
+    assert {step.values["upper"] for step in steps} == {at(upper)}
+    assert [step.cleanup for step in steps] == ["", "", "adopt_uncheck", "adopt_uncheck"]
+
+
+def test_a_range_of_numbers_is_attached_with_room_for_one_more() -> None:
+    table = plain(columns=(("id", "bigint", True),), newest=999_990)
+    adopted = next(step for step in plan.plan(spec(key="id", interval=1000), table, NOW) if step.template == "adopt")
+    assert adopted.values["upper"] == 1_001_000
+
+
+@pytest.mark.parametrize("adopt", ["attach", "drain"])
+def test_a_row_of_the_far_future_is_named(adopt: str) -> None:
+    table = plain(newest=dt.datetime(9999, 12, 31, 23, tzinfo=UTC))
+    with pytest.raises(BadInput, match=r"created_at is 9999-12-31 23:00:00\+00:00 in one of its rows"):
+        plan.plan(spec(adopt=adopt), table, NOW)
+
+
+def bounds(steps: list[plan.Step]) -> list[tuple[str, str, str]]:
+    return [
+        (step.values["child"], f"{step.values['lower']:%m-%d}", f"{step.values['upper']:%m-%d}")
+        for step in steps
+        if step.template == "make_child"
+    ]
+
+
+def test_another_interval_goes_on_where_the_old_children_end() -> None:
+    steps = plan.plan(spec(interval="quarter", keep=None, premake=2), divided(*AHEAD[:3]), NOW)
+    assert bounds(steps) == [
+        ("events_p2026q1", "01-01", "03-01"),
+        ("events_p2026q2", "06-01", "07-01"),
+        ("events_p2026q3", "07-01", "10-01"),
+    ]
+    steps = plan.plan(spec(interval="day", premake=1), divided(AHEAD[0]), dt.datetime(2026, 3, 31, tzinfo=UTC))
+    assert bounds(steps) == [("events_p20260401", "04-01", "04-02")]
+
+
+def test_a_child_that_was_made_by_hand_is_left_room_for() -> None:
+    middle = dataclasses.replace(AHEAD[1], name="mine", lower=dt.datetime(2026, 4, 10, tzinfo=UTC))
+    assert bounds(plan.plan(spec(premake=1), divided(AHEAD[0], middle), NOW)) == [("events_p202604", "04-01", "04-10")]
+    taken = dataclasses.replace(middle, name="events_p202604")
+    with pytest.raises(BadInput, match=r"no child holds the rows from 2026-04-01 .* and events_p202604 is there with"):
+        plan.plan(spec(), divided(AHEAD[0], taken), NOW)
+
+
+def listed(method: str, *children: catalog.Child) -> catalog.Table:
+    columns = (("id", "bigint", True), ("kind", "text", True))
+    return divided(*children, columns=columns, partition_key=(method, ("kind" if method == "l" else "id",)))
+
+
+def test_what_a_list_or_hash_holds_is_compared() -> None:
+    mine = spec(key="kind", method="list", values={"a": ["x", "it's", "b\\c"], "n": [1]})
+    there = catalog.Child("events_a", bound="FOR VALUES IN ('it''s', 'b\\c', 'x')")
+    number = catalog.Child("events_n", bound="FOR VALUES IN ('1')")
+    assert [title for title in titles(mine, listed("l", there, number)) if title != RECORD] == []
+    more = spec(key="kind", method="list", values={"a": ["x"], "n": [1]})
+    with pytest.raises(BadInput, match=r"events_a is FOR VALUES IN \('it''s', .*, and the spec says IN \('x'\)"):
+        titles(more, listed("l", there, number))
+    halves = [catalog.Child(f"events_h{n}", bound=f"FOR VALUES WITH (modulus 2, remainder {n})") for n in (0, 1)]
+    assert [t for t in titles(spec(key="id", method="hash", modulus=2), listed("h", *halves)) if t != RECORD] == []
+    with pytest.raises(BadInput, match=r"events_h0 is FOR VALUES WITH \(modulus 2, remainder 0\)"):
+        titles(spec(key="id", method="hash", modulus=4), listed("h", *halves))
+
+
+def test_values_of_a_list_are_of_its_type() -> None:
+    with pytest.raises(BadInput, match="id is of type bigint, and values has one"):
+        titles(spec(key="id", method="list", values={"a": ["one", 2, "3"]}, adopt="copy"), plain())
+
+
+def test_constraints_that_were_never_proved_are_named() -> None:
+    for wanted in (spec(), spec(strategy="landing")):
+        with pytest.raises(BadInput, match="never proved: odd"):
+            titles(wanted, plain(unproven=("odd",)))
+    # Its own, of an adoption that was cut off.
+    assert titles(spec(), plain(unproven=("events_pmin_bound",)))[2:6] == ADOPTED
+
+
+def inherited(*children: catalog.Child, **values: Any) -> catalog.Table:
+    known = {
+        "kind": "inherited",
+        "recorded": {**plan.recorded(spec(strategy="landing"), "landing"), "filed": True},
+        "trigger": "AFTER",
+        "hot": (month("2026-03"), month("2026-04")),
+    }
+    return divided(*children, **{**known, **values})
+
+
+def test_triggers_publications_and_writers_come_back_to_children() -> None:
+    wanted = spec(strategy="landing")
+    assert titles(wanted, inherited(*AHEAD)) == []
+    still = dataclasses.replace(AHEAD[1], moves=False)
+    assert titles(wanted, inherited(AHEAD[0], still, *AHEAD[2:])) == ["let rows move out of events_p202604"]
+    published = inherited(*AHEAD[:3], AHEAD[3], traits=catalog.Traits(publications=("feed",)))
+    assert titles(wanted, published) == [f"publish {one.name} with the table: feed" for one in AHEAD]
+    frozen = dataclasses.replace(AHEAD[0], is_frozen=True)
+    assert titles(wanted, inherited(frozen, *AHEAD[1:])) == ["let events_p202603 be written to again"]
+    assert titles(wanted, inherited(*AHEAD, routed=False)) == [
+        "send late and early rows to their children",
+        "move rows to the children of their periods, in small batches",
+    ]
 
 
 def test_a_changed_owner_or_grant_is_mended() -> None:
@@ -267,6 +406,9 @@ def test_auto_goes_by_the_version(version: float, wanted: dict[str, Any], chosen
         ({"method": "list"}, "method: list needs values"),
         ({"values": {"a": [1]}}, "values are for method: list"),
         ({"method": "list", "values": {"a": [1], "b": [2, 1]}}, "in two children at once: 1"),
+        ({"method": "list", "values": {"": ["a"]}}, "a child needs a suffix for its name"),
+        ({"method": "list", "values": {"a": []}}, "values: none for a"),
+        ({"method": "list", "values": {"default": ["a"]}, "overflow": "default"}, "has that name already"),
         ({"method": "hash", "strategy": "landing"}, "method: hash needs strategy: declarative"),
         ({"method": "hash", "overflow": "default"}, "every row has its place in a hash"),
         ({"subpartition": {"key": "created_at"}}, "another column than key"),
@@ -286,6 +428,19 @@ def test_undo_of_what_is_not_divided() -> None:
     assert undo.plan(spec(), plain()) == []
     with pytest.raises(BadInput, match="it was not divided by Hostwright"):
         undo.plan(spec(), divided(*AHEAD, recorded={}))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"may_change": False}, "it belongs to shop, and you are not"),
+        ({"in_the_way": ("the view v",)}, "the view v would not do what it does"),
+        ({"references": ("notes (fk)",)}, r"foreign keys point to it: notes \(fk\)"),
+    ],
+)
+def test_an_undo_that_cannot_be(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        undo.plan(spec(), dataclasses.replace(divided(*AHEAD), **values))
 
 
 def test_undo_gives_a_numbered_table_its_old_key() -> None:

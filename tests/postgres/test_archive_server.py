@@ -273,7 +273,7 @@ def test_a_move_that_is_cut_off_is_gone_on_with(linked: Database, far: Far, want
     if after != "put":
         assert rows(linked) == before
         assert problems(linked, wanted) == [
-            f"{DECEMBER} can't be written to until it is in the archive: archive it again, where that was cut off"
+            f"{DECEMBER} can't be written to until it is in the archive: archive it again, or apply, if cut off"
         ]
     assert (
         move(linked, far, wanted)

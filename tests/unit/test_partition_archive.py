@@ -88,7 +88,7 @@ def test_archived_children_are_left_alone() -> None:
     ("changed", "message"),
     [
         ({}, "no declarative table with a child on another server and a primary key"),
-        ({"primary_key": (), "unique": (("u", ("created_at",)),)}, "and the unique u"),
+        ({"primary_key": (), "unique": (("u", ("created_at",), None),)}, "and the unique u"),
         ({"primary_key": (), "generated": ("g",)}, "and generated columns (g)"),
     ],
 )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import gzip
 import hashlib
 import json
 import os
+import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, plan, render
-from hostwright.partition.archive.stream import Hashed
+from hostwright.partition.archive import known, stream
 from hostwright.partition.connection import transaction
 from hostwright.partition.spec import PartitionSpec
 
@@ -33,53 +37,44 @@ class Manifest:
     sha256: str
 
 
-def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, drop: bool) -> Path:
+def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, drop: bool, now: dt.datetime) -> Path:
     """Write `child` to `directory`/CHILD.csv.gz and CHILD.json; returns the manifest's path.
 
-    A child that belongs to its table is taken out of it first. With `drop` it is dropped, once the file has been read
-    again and its rows were counted; nobody can write to the child meanwhile. Raises BadInput where there is no such
-    child, or a file is there already.
+    A child that belongs to its table is taken out of it first. With `drop` it is dropped, once the file is on the disk,
+    has been read again and its rows were counted; nobody can write to the child meanwhile. Raises BadInput, before
+    anything changes, where there is no such child, its period is not over, or no file can be made.
     """
-    table = catalog.read(connection, spec)
-    directory.mkdir(parents=True, exist_ok=True)
-    data, manifest = directory / f"{child.replace('/', '_')}.csv.gz", directory / f"{child.replace('/', '_')}.json"
-    for path in (data, manifest):
-        if path.exists():
-            raise BadInput(f"{path} is there already", "Archives are never written over; move it away.")
-    for one in table.children:
-        if one.name == child:
-            steps = [*plan.install(table), *plan.taken_out(spec, table, one, f"detach {child}")]
-            apply.apply(connection, steps, lambda *_: None)
-    name = f"{render.identifier(spec.schema_name)}.{render.identifier(child)}"
-    with transaction(connection, f"{spec.table}: nothing was changed") as cursor:
-        cursor.execute("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(%s), 'pg_class')", (name,))
-        (comment,) = cursor.fetchone()
-        try:
-            was = json.loads(comment or "")
-            lower, upper = was["from"], was["to"]
-        except (ValueError, KeyError):
-            raise BadInput(f"{spec.table}: {child} was no child of it", "`fab partition.status` lists them.") from None
-        cursor.execute(f"LOCK TABLE {name} IN {'ACCESS EXCLUSIVE' if drop else 'SHARE'} MODE")
-        cursor.execute(f"SELECT count(*) FROM {name}")
-        (rows,) = cursor.fetchone()
-        columns = [column[0] for column in table.columns if column[0] not in table.generated]
-        partial = data.with_name(data.name + ".partial")
-        cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL extra_float_digits = 3")
-        with partial.open("wb") as raw:
-            with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed:
-                hashed = Hashed(packed)
-                query = f"SELECT {render.identifiers(columns)} FROM {name}"
-                cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv, HEADER)", hashed)
-            raw.flush()
-            os.fsync(raw.fileno())
-        digest = hashed.digest()
-        if _digest(partial) != digest:
-            raise HostwrightError(f"{partial} does not hold what was written to it", "Look at the disk.")
-        found = Manifest(spec.table, child, spec.key, lower, upper, columns, rows, digest)
-        partial.rename(data)
-        manifest.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
-        if drop:
-            cursor.execute(f"DROP TABLE {name}")
+    with apply.alone(connection):
+        table = catalog.read(connection, spec)
+        one = known.candidate(spec, table, known.former(connection, spec), child, now)
+        if one.is_archived:
+            raise BadInput(
+                f"{spec.table}: {child} is in the archive at {one.server}", "`fab partition.restore` it first."
+            )
+        with _new_file(directory, child) as (raw, data, manifest):
+            for attached in table.children:
+                if attached.name == child:
+                    steps = [*plan.install(table), *plan.taken_out(spec, table, attached, f"detach {child}")]
+                    apply.apply(connection, steps, lambda *_: None)
+            name = f"{render.identifier(one.schema)}.{render.identifier(child)}"
+            failed = f"{spec.table}: {child}, which is a table of its own now, was not written to {data}"
+            try:
+                with transaction(connection, failed) as cursor:
+                    _settle(cursor, name, drop)
+                    columns = [
+                        column["name"]
+                        for column in known.columns(cursor, table.version, one.schema, child)
+                        if not column["is_generated"]
+                    ]
+                    rows, digest = _send(cursor, name, columns, raw)
+                    found = Manifest(spec.table, child, spec.key, one.lower, one.upper, columns, rows, digest)
+                    _keep(raw, data, manifest, found)
+                    if drop:
+                        cursor.execute(f"DROP TABLE {name}")
+            except OSError as error:
+                raise HostwrightError(
+                    f"{failed}: {error.strerror}", "Look at the disk, then archive it again."
+                ) from None
     return manifest
 
 
@@ -88,6 +83,100 @@ def read(connection: Any, spec: PartitionSpec, manifest: Path) -> Manifest:
 
     Raises BadInput, and nothing has changed, where the file is not the one of the manifest.
     """
+    found, data = _described(spec, manifest)
+    with apply.locked(connection):
+        table = catalog.read(connection, spec)
+        column = table.column(found.key)
+        if table.kind not in ("partitioned", "inherited") or column is None or spec.method != "range":
+            raise BadInput(
+                f"{spec.table}: it is not divided by a range of {found.key}", "`fab partition.apply` does it."
+            )
+        values = {
+            "version": table.version,
+            "schema": spec.schema_name,
+            "table": spec.table_name,
+            "key": spec.key,
+            "type": column[1],
+            "declarative": table.kind == "partitioned",
+            "child": found.child,
+            "back": found.child,
+            "lower": found.lower,
+            "upper": found.upper,
+        }
+        name = f"{render.identifier(spec.schema_name)}.{render.identifier(found.child)}"
+        with transaction(connection, f"{spec.table}: nothing was changed") as cursor, gzip.open(data, "rb") as packed:
+            cursor.execute(stream.SETTINGS)
+            apply.insist(cursor, found.child, render.query("archive/back", **values))
+            copy = f"COPY {name} ({render.identifiers(found.columns)}) FROM STDIN WITH (FORMAT csv, HEADER)"
+            cursor.copy_expert(copy, packed)
+            if cursor.rowcount != found.rows:
+                raise HostwrightError(f"{found.child} has {cursor.rowcount} rows, and the manifest says {found.rows}")
+            apply.insist(cursor, found.child, render.query("archive/attach", **values))
+    return found
+
+
+@contextlib.contextmanager
+def _new_file(directory: Path, child: str) -> Iterator[tuple[BinaryIO, Path, Path]]:
+    """A file that can be written to, what it will be called, and its manifest. Where something fails, it is gone."""
+    name = child.replace("/", "_")
+    data, manifest = directory / f"{name}.csv.gz", directory / f"{name}.json"
+    partial = data.with_name(data.name + ".partial")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in (data, manifest):
+            if path.exists():
+                raise BadInput(f"{path} is there already", "Archives are never written over; move it away.")
+        raw = partial.open("w+b")
+    except OSError as error:
+        raise BadInput(f"{error.filename or directory}: {error.strerror}", "--to names a directory.") from None
+    try:
+        with raw:
+            yield raw, data, manifest
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _settle(cursor: Any, name: str, drop: bool) -> None:
+    """Keep writers from the table `name`, and readers too where it is to be dropped."""
+    cursor.execute(stream.SETTINGS)
+    cursor.execute(f"SET LOCAL lock_timeout = '{apply.PATIENCE:.0f}s'")
+    cursor.execute(f"LOCK TABLE {name} IN {'ACCESS EXCLUSIVE' if drop else 'SHARE'} MODE")
+
+
+def _send(cursor: Any, name: str, columns: list[str], raw: BinaryIO) -> tuple[int, str]:
+    """Write the rows to `raw`; returns their number and the checksum of the text."""
+    cursor.execute(f"SELECT count(*) FROM {name}")
+    (rows,) = cursor.fetchone()
+    with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed:
+        hashed = stream.Hashed(packed)
+        query = f"SELECT {render.identifiers(columns)} FROM {name}"
+        cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv, HEADER)", hashed)
+    if cursor.rowcount != rows:
+        raise HostwrightError(f"{name} has {rows} rows, and {cursor.rowcount} were written")
+    return rows, hashed.digest()
+
+
+def _keep(raw: BinaryIO, data: Path, manifest: Path, found: Manifest) -> None:
+    """Give what was written to `raw` its name and its manifest, once it was read again. Both outlive a power cut."""
+    raw.flush()
+    os.fsync(raw.fileno())
+    partial = Path(raw.name)
+    if _digest(partial) != found.sha256:
+        raise HostwrightError(f"{partial} does not hold what was written to it", "Look at the disk.")
+    partial.rename(data)
+    with manifest.open("x", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(found), indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    directory = os.open(data.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _described(spec: PartitionSpec, manifest: Path) -> tuple[Manifest, Path]:
+    """What a manifest says, and the file that it describes."""
     try:
         found = Manifest(**json.loads(manifest.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -95,27 +184,15 @@ def read(connection: Any, spec: PartitionSpec, manifest: Path) -> Manifest:
     data = manifest.with_suffix(".csv.gz")
     try:
         same = _digest(data) == found.sha256
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{data}: {error}", "It belongs beside its manifest.") from None
     if not same:
         raise BadInput(f"{data} is not the file that {manifest} describes", "Its checksum differs.")
-    if found.table != spec.table:
+    if found.table.removeprefix("public.") != spec.table.removeprefix("public."):
         raise BadInput(f"{manifest} is of {found.table}, not of {spec.table}")
-    whole = f"{render.identifier(spec.schema_name)}.{render.identifier(spec.table_name)}"
-    name = f"{render.identifier(spec.schema_name)}.{render.identifier(found.child)}"
-    with transaction(connection, f"{spec.table}: nothing was changed") as cursor, gzip.open(data, "rb") as packed:
-        cursor.execute(
-            "SELECT hostwright.make_child(%s::regclass, %s, %s, %s)", (whole, found.child, found.lower, found.upper)
-        )
-        cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'")
-        cursor.copy_expert(
-            f"COPY {name} ({render.identifiers(found.columns)}) FROM STDIN WITH (FORMAT csv, HEADER)", packed
-        )
-        cursor.execute(f"SELECT count(*) FROM {name}")
-        (rows,) = cursor.fetchone()
-        if rows != found.rows:
-            raise HostwrightError(f"{found.child} has {rows} rows, and the manifest says {found.rows}")
-    return found
+    if found.key != spec.key:
+        raise BadInput(f"{manifest} is of rows divided by {found.key}, not by {spec.key}")
+    return found, data
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg2
 
+from hostwright.errors import BadInput
 from hostwright.partition import render
 from hostwright.partition.catalog import Table
 from hostwright.partition.periods import Bound, Periods
@@ -52,6 +53,31 @@ def former(connection: Any, spec: PartitionSpec) -> list[Former]:
     return found
 
 
+def candidate(spec: PartitionSpec, table: Table, past: list[Former], child: str, now: dt.datetime) -> Former:
+    """What `child` is now. Raises BadInput where it was no child, or its rows are still written to."""
+    one = next((one for one in table.children if one.name == child and not one.is_archived), None)
+    if one is None:
+        found = next((one for one in past if one.name == child), None)
+        if found is None:
+            raise BadInput(f"{spec.table}: {child} was no child of it", "`fab partition.status` lists them.")
+        return found
+    if one.bound:
+        raise BadInput(f"{spec.table}: {child} is {one.bound}", "Children of a range can be archived.")
+    calendar, current = calendar_of(spec, table, now)
+    edge: Bound = calendar.bound(current)
+    if one.upper is None or one.upper > edge:
+        raise BadInput(f"{spec.table}: the period of {child} is not over", "Its rows are still written to.")
+    lower, upper = (None if bound is None else render.bound(bound) for bound in (one.lower, one.upper))
+    return Former(spec.schema_name, child, is_archived=False, is_inside=True, lower=lower, upper=upper)
+
+
+def columns(cursor: Any, version: float, schema: str, table: str) -> list[dict[str, Any]]:
+    """What templates are told of the columns of a table; the transaction has stream.SETTINGS."""
+    cursor.execute(render.query("archive/columns", schema=schema, table=table, version=version))
+    names = ("name", "type", "required", "collation", "is_generated", "is_common")
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
 def due(spec: PartitionSpec, table: Table, past: list[Former], now: dt.datetime) -> list[str]:
     """The names of the children that are to be archived: those that were detached, and those older than `keep`."""
     detached = [one.name for one in past if not one.is_archived]
@@ -69,7 +95,7 @@ def problems(connection: Any, spec: PartitionSpec, read: bool) -> Iterator[str]:
     with connection.cursor() as cursor:
         cursor.execute(render.query("archive/frozen", schema=spec.schema_name, table=spec.table_name))
         for (name,) in cursor.fetchall():
-            yield f"{name} can't be written to until it is in the archive: archive it again, where that was cut off"
+            yield f"{name} can't be written to until it is in the archive: archive it again, or apply, if cut off"
         for one in former(connection, spec) if read else ():
             try:
                 if one.is_archived:

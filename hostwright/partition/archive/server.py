@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import psycopg2
-
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, periods, render, strategy
 from hostwright.partition.archive import known, link, stream
@@ -116,14 +114,14 @@ def bring_back(
             cursor.execute(f"LOCK TABLE {there} IN SHARE MODE")
             with transaction(connection, failed) as writing:
                 writing.execute(stream.SETTINGS)
-                _insist(writing, child, render.query("archive/back", **values))
+                apply.insist(writing, child, render.query("archive/back", **values))
                 sent = stream.send(cursor, there, writing, here, columns, values["form"])
                 if stream.digest(writing, here, columns, values["form"]) != sent:
                     raise HostwrightError(f"{spec.table}: {child} did not come back as it was sent")
                 done(f"copy and compare {sent[0]:,} rows", time.monotonic() - started)
                 started = time.monotonic()
                 values |= _view(writing, spec, table, [old for old in past if old != one and not old.is_inside])
-                _insist(writing, child, render.query("archive/back_swap", **values))
+                apply.insist(writing, child, render.query("archive/back_swap", **values))
             done(f"put {child} in the place of its foreign table", time.monotonic() - started)
             if drop:
                 started = time.monotonic()
@@ -177,21 +175,14 @@ def _candidate(
     spec: PartitionSpec, table: Table, past: list[known.Former], child: str, now: dt.datetime
 ) -> known.Former:
     """What `child` is now. Raises BadInput where it is no child, or one that is in use."""
-    one = next((one for one in table.children if one.name == child and not (one.bound or one.is_archived)), None)
-    if one is None:
-        found = next((one for one in past if one.name == child), None)
-        if found is None:
-            raise BadInput(f"{spec.table}: {child} was no child of it", "`fab partition.status` lists them.")
+    found = known.candidate(spec, table, past, child, now)
+    one = next((one for one in table.children if one.name == child), None)
+    if one is None or found.is_archived or _server(spec).place == "inside":
         return found
-    calendar, current = known.calendar_of(spec, table, now)
-    edge: Any = calendar.bound(current)
-    if one.upper is None or one.upper > edge:
-        raise BadInput(f"{spec.table}: the period of {child} is not over", "Its rows are still written to.")
     older = [c.name for c in table.children if c.upper is not None and one.lower is not None and c.upper <= one.lower]
-    if older and _server(spec).place == "beside":
+    if older:
         raise BadInput(f"{spec.table}: {older[0]} is older than {child}, and in the table", "Archive that first.")
-    lower, upper = (None if bound is None else render.bound(bound) for bound in (one.lower, one.upper))
-    return known.Former(spec.schema_name, child, is_archived=False, is_inside=True, lower=lower, upper=upper)
+    return found
 
 
 def _values(connection: Any, spec: PartitionSpec, table: Table, one: known.Former, now: dt.datetime) -> dict[str, Any]:
@@ -201,7 +192,7 @@ def _values(connection: Any, spec: PartitionSpec, table: Table, one: known.Forme
     assert column is not None
     with transaction(connection, spec.table) as cursor:
         cursor.execute(stream.SETTINGS)
-        columns = _columns(cursor, table.version, one.schema, one.name)
+        columns = known.columns(cursor, table.version, one.schema, one.name)
         cursor.execute("SELECT pg_catalog.format('%%I.%%I', %s::text, %s::text)", (spec.schema_name, spec.table_name))
         (whole,) = cursor.fetchone()
     return {
@@ -231,24 +222,20 @@ def _values(connection: Any, spec: PartitionSpec, table: Table, one: known.Forme
     }
 
 
-def _columns(cursor: Any, version: float, schema: str, table: str) -> list[dict[str, Any]]:
-    cursor.execute(render.query("archive/columns", schema=schema, table=table, version=version))
-    names = ("name", "type", "required", "collation", "is_generated", "is_common")
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
 def _view(cursor: Any, spec: PartitionSpec, table: Table, archived: list[known.Former]) -> dict[str, Any]:
     """What the view is made of: the columns that it has, then those that only the table has."""
     view = periods.child_name(spec.table_name, "_archive")
     cursor.execute("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", (_qualified(spec.schema_name, view),))
-    columns = _columns(cursor, table.version, spec.schema_name, view) if cursor.fetchone()[0] else []
+    columns = known.columns(cursor, table.version, spec.schema_name, view) if cursor.fetchone()[0] else []
     there = {column["name"] for column in columns}
-    columns += [c for c in _columns(cursor, table.version, spec.schema_name, spec.table_name) if c["name"] not in there]
+    columns += [
+        c for c in known.columns(cursor, table.version, spec.schema_name, spec.table_name) if c["name"] not in there
+    ]
     return {
         "view": view,
         "view_columns": columns,
         "archived": [
-            _shown(one.schema, one.name, _columns(cursor, table.version, one.schema, one.name)) for one in archived
+            _shown(one.schema, one.name, known.columns(cursor, table.version, one.schema, one.name)) for one in archived
         ],
     }
 
@@ -264,25 +251,6 @@ def _shown(schema: str, name: str, columns: list[dict[str, Any]]) -> dict[str, A
 def _step(connection: Any, template: str, title: str, values: Mapping[str, Any], done: Done) -> None:
     step = Step(title, f"archive/{template}", values)
     apply.apply(connection, [step], lambda step, seconds: done(step.title, seconds))
-
-
-def _insist(cursor: Any, child: str, statements: str) -> None:
-    """Run `statements` in the transaction that there is, again and again until they get their locks."""
-    started, wait = time.monotonic(), 0.05
-    cursor.execute(f"SET LOCAL lock_timeout = '{apply.LOCK_TIMEOUT_MS}ms'; SAVEPOINT before")
-    while True:
-        try:
-            cursor.execute(statements)
-            return
-        except psycopg2.errors.LockNotAvailable:
-            cursor.execute("ROLLBACK TO before")
-            if time.monotonic() - started > apply.PATIENCE:
-                raise HostwrightError(
-                    f"{child}: the table was locked by others for {apply.PATIENCE:.0f} s; nothing was changed",
-                    "Look for long transactions in pg_stat_activity, then try again.",
-                ) from None
-            time.sleep(wait)
-            wait = min(wait * 2, 2.0)
 
 
 def _comment(values: Mapping[str, Any], rows: int, sha256: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition.spec import ArchiveServer
@@ -35,6 +36,14 @@ def direct(dsn: str, where: str = "", hint: str = "--dsn names it.") -> Iterator
         yield connection
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def again(connection: Any) -> Iterator[Any]:
+    """Another connection to where `connection` leads."""
+    parameters = {**connection.info.dsn_parameters, "password": connection.info.password}
+    with direct(psycopg2.extensions.make_dsn(**parameters)) as other:
+        yield other
 
 
 @contextlib.contextmanager

@@ -28,8 +28,9 @@ BLOCK = 1 << 15
 def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, progress: Callable[[int], None]) -> int:
     """Load `source`, CSV in UTF-8 with a header line, in one transaction; returns the number of rows.
 
-    An empty field without quotes is NULL. A moment of the key without an offset is taken for UTC. Raises BadInput, and
-    nothing is loaded, where a line can't be read.
+    An empty field without quotes is NULL. A moment of the key without an offset is taken for UTC. The caller sees to it
+    that the table keeps its children meanwhile (`apply.alone`). Raises BadInput, and nothing is loaded, where a line
+    can't be read.
     """
     header = _header(source)
     known = [column[0] for column in table.columns]
@@ -42,10 +43,13 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, p
             else f"{spec.key}, by which rows find their child, is not there.",
         )
     count = 0
+    # A child does not number its rows by itself where the table has an identity column, before PostgreSQL 17.
+    unnumbered = set(table.identity) - set(header)
+    router = Router(spec, table, by_table=bool(unnumbered) and (table.kind != "partitioned" or table.version < 17))
     with transaction(connection, f"{spec.table}: nothing was loaded") as cursor, ThreadPoolExecutor(1) as sender:
         cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'")
         sent: Future[None] | None = None
-        for rows, pieces in routed(source, header.index(spec.key), Router(spec, table)):
+        for rows, pieces in routed(source, header.index(spec.key), router):
             if sent:
                 sent.result()
                 progress(count)
@@ -163,16 +167,19 @@ def _moment(text: str) -> dt.datetime:
 
 
 class Router:
-    """Calling it with a value of the key, as text, gives the name of the table that the row goes to."""
+    """Calling it with a value of the key, as text, gives the name of the table that the row goes to.
 
-    def __init__(self, spec: PartitionSpec, table: Table) -> None:
+    `by_table`: that is the divided table itself, for each.
+    """
+
+    def __init__(self, spec: PartitionSpec, table: Table, by_table: bool = False) -> None:
         column = table.column(spec.key)
         assert column is not None
         self._integer = column[1] in INTEGERS
         self._zoned = column[1] == "timestamp with time zone"
         self._whole = spec.table_name
         # A row of an archived period goes the way of any other insert: not each server copies into a foreign table.
-        ranged = [c for c in table.children if not (c.bound or c.is_archived or c.is_leaving)]
+        ranged = [c for c in table.children if not (by_table or c.bound or c.is_archived or c.is_leaving)]
         edges: list[tuple[Any, Any, str]] = [(c.lower, c.upper, c.name) for c in ranged if c.lower is not None]
         lower, upper = table.hot
         if table.trigger == "AFTER" and lower is not None:

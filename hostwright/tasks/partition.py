@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json as json_
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hostwright import console
 from hostwright import inventory as inventories
@@ -240,26 +241,57 @@ def verify(c: Any, inventory: str = "", table: str = "", dsn: str = "", quick: b
         raise HostwrightError("\n".join(bad))
 
 
-@task(help={**OPTIONS, "file": "CSV with a header line"})
-def load(c: Any, file: str, inventory: str = "", table: str = "", dsn: str = "") -> None:
-    """Load a CSV file, each row straight into its child, in one transaction."""
-    from hostwright.partition import catalog
+@task(
+    help={
+        **OPTIONS,
+        "file": "CSV with a header line; -: standard input",
+        "query": "SQL that gives the rows, with columns of the table's names; instead of a file",
+        "source": "the database that the query is asked of (default: the table's own)",
+    }
+)
+def load(
+    c: Any, file: str = "", query: str = "", source: str = "", inventory: str = "", table: str = "", dsn: str = ""
+) -> None:
+    """Load a CSV file or the rows of a query, each row straight into its child, in one transaction."""
+    from hostwright.partition import apply, catalog
     from hostwright.partition import load as loading
 
-    try:
-        source = Path(file).open("rb")  # noqa: SIM115
-    except OSError as error:
-        raise BadInput(f"{file}: {error.strerror}", "--file names a CSV file.") from None
-    with source, _databases(inventory, dsn, table) as databases:
+    if bool(file) == bool(query):
+        raise BadInput("load takes --file or --query", "A CSV file, or SQL that gives the rows.")
+    if source and not query:
+        raise BadInput("--source is for --query", "It names the database that the query is asked of.")
+    with _databases(inventory, dsn, table) as databases:
         spec, connection = _divided(databases, "load")
-        count = loading.load(
-            connection,
-            spec,
-            catalog.read(connection, spec),
-            source,
-            lambda rows: print(f"{spec.table}: {rows:,} rows", flush=True),
-        )
+        with _rows(file, query, source, connection) as rows, apply.alone(connection):
+            count = loading.load(
+                connection,
+                spec,
+                catalog.read(connection, spec),
+                rows,
+                lambda rows: print(f"{spec.table}: {rows:,} rows", flush=True),
+            )
         print(f"{spec.table}: {count:,} rows loaded")
+
+
+@contextlib.contextmanager
+def _rows(file: str, query: str, source: str, connection: Any) -> Iterator[BinaryIO]:
+    """What is to be loaded."""
+    from hostwright.partition import connection as connections
+    from hostwright.partition import query as querying
+
+    if query:
+        asked = connections.direct(source, "--source: ", "It takes a DSN.") if source else connections.again(connection)
+        with asked as opened, querying.rows(opened, query) as rows:
+            yield rows
+    elif file == "-":
+        yield sys.stdin.buffer
+    else:
+        try:
+            opened = Path(file).open("rb")  # noqa: SIM115
+        except OSError as error:
+            raise BadInput(f"{file}: {error.strerror}", "--file names a CSV file.") from None
+        with opened:
+            yield opened
 
 
 @contextlib.contextmanager
@@ -313,7 +345,7 @@ def archive(
                 raise BadInput("--to takes one child", "--child names it; `fab partition.status` lists them.")
             if drop:
                 console.confirm(f"{spec.table}: drop {child} once it is archived?", yes)
-            print(file.write(connection, spec, child, Path(to), drop))
+            print(file.write(connection, spec, child, Path(to), drop, _now()))
             return
         with _archive(inventory, dsn, spec) as far:
             past = known.former(connection, spec)

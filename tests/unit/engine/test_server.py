@@ -284,9 +284,25 @@ def test_what_can_not_be_undone_is_tried_again_after_a_while(paths: Paths, monke
     fab.close()
     assert running.end() == 0
     assert made[0].done == ["flipped", "abort", "abort", "abort"]
-    first, second, third = (e["at"] for e in storage.read_journal(paths.journal) if e["event"] == "expired")
+    first, second, third = (e["at"] for e in storage.read_journal(paths.journal) if e.get("do") == "abort")
     assert second - first >= 0.6
     assert third - second >= 0.6
+
+
+def test_what_the_controller_could_not_have_undone_is_undone_later(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when its lease is over: that it goes back is known."""
+    monkeypatch.setattr(Transaction, "stuck", 1)
+    monkeypatch.setattr(server, "RETRY", 0.6)
+    running = requested(paths)
+    fab = running.connect()
+    fab.say(do="abort", n=1)
+    assert fab.until("done")["error"]["message"] == "the disk is read-only"
+    assert fab.until("end")["result"] == "aborted"
+    fab.close()
+    assert running.end() == 0
+    assert made[0].done == ["abort", "abort"]
 
 
 def test_a_confirmed_release_is_finished_without_a_controller(paths: Paths) -> None:

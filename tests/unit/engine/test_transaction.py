@@ -200,6 +200,16 @@ def test_going_back_applies_them_again_before_the_newer_release_serves(
     assert rolling_back.on_disk()["transaction"] is None
 
 
+def test_nothing_is_undone_as_long_as_the_new_slot_runs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.deployed("r1")
+    host.state.transaction(op="o", kind="restart", release="r1", phase="standby", slot="b", old=host.state["current"])
+    monkeypatch.setattr(transaction.slots, "kill", lambda *_: None)
+    monkeypatch.setattr(transaction.slots, "stop", lambda *_: ["shop-web@b.service"])
+    with pytest.raises(Failed, match="slot b did not stop"):
+        host.transaction.obey({"do": "abort"})
+    assert host.on_disk()["transaction"]["phase"] == "standby"
+
+
 def test_a_release_that_lacks_its_migrations_is_not_gone_back_to(
     rolling_back: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,10 +193,14 @@ class Server:
 
     result = "done"
 
+    going_back = False
+    """Whether it was to be undone: what could not be is tried again, with a controller or without."""
+
     def _obey(self, command):
         word = command.get("do")
         answer = {"event": "done", "do": word, "n": command.get("n")}
         if word == "abort":
+            self.going_back = True
             commands.cancelled.clear()
         try:
             facts = self.transaction.obey(command)
@@ -215,6 +219,7 @@ class Server:
     def _failed(self, answer, error):
         if answer["do"] == "finish":
             self.result = "failed"
+        self.tried = time.monotonic()
         self.emit(dict(answer, ok=False, error=error.as_dict()))
 
     def _watch(self):
@@ -224,18 +229,16 @@ class Server:
             return
         if self.transaction.past("confirmed"):
             if self.client is None or now - self.heard > 5:
-                self._alone("finish")
+                self._obey({"do": "finish"})
+        elif self.going_back:
+            self._obey({"do": "abort"})
         elif self.transaction.past("flipped"):
             if time.time() - self.transaction.record["flipped"] > self.agreed["releases"]["confirm_timeout"]:
                 self.emit({"event": "expired", "detail": "nobody confirmed the release in time"})
-                self._alone("abort")
+                self._obey({"do": "abort"})
         elif now - self.heard > LEASE:
             self.emit({"event": "expired", "detail": "no word from the controller for {:.0f} s".format(LEASE)})
-            self._alone("abort")
-
-    def _alone(self, word):
-        self._obey({"do": word})
-        self.tried = time.monotonic()
+            self._obey({"do": "abort"})
 
     def recover(self):
         """Finish or undo what an earlier process of this transaction left."""

@@ -623,7 +623,7 @@ class Transaction:
         if slot:
             if not self.past("flipping"):
                 slots.kill(self.paths, slot)
-            slots.stop(self.paths, slot, 60)
+            self._retire(slot)
         commands.kill_user(account(self.agreed["build_user"]).pw_uid)
         if record["kind"] == "deploy":
             release_dir = self.paths.release(self.release)

@@ -20,6 +20,9 @@ def good() -> dict[str, Any]:
     return made.contract(site, {"web": ["web1"]}, "web1")
 
 
+HEALTH = good()["web"]["health"]
+
+
 def written(tmp_path: Path, text: str, mode: int = 0o600) -> str:
     path = tmp_path / "contract.json"
     path.write_text(text)
@@ -29,7 +32,7 @@ def written(tmp_path: Path, text: str, mode: int = 0o600) -> str:
 
 def test_both_sides_agree(tmp_path: Path) -> None:
     assert contract.VERSION == made.VERSION
-    assert set(contract._KEYS) | {"version"} == set(good())
+    assert set(contract._SHAPE) | {"version"} == set(good())
     assert contract.load(written(tmp_path, json.dumps(good()))) == good()
 
 
@@ -41,6 +44,21 @@ def test_both_sides_agree(tmp_path: Path) -> None:
         ({"version": 2}, "the contract is of version 2, the engine needs 1"),
         ({**good(), "version": 0}, "the contract is of version 0, the engine needs 1"),
         ({k: v for k, v in good().items() if k not in ("env", "web")}, "the contract has no env, web"),
+        ({**good(), "env": {"A": 1}}, "the contract's env must be text without NUL"),
+        ({**good(), "env": {"A": "a\0b"}}, "the contract's env must be text without NUL"),
+        ({**good(), "env": {"A\0": "a"}}, "the contract's env (a key) must be text without NUL"),
+        ({**good(), "hooks": [3]}, "the contract's hooks.0 must be a mapping"),
+        ({**good(), "links": [{"path": "a"}]}, "the contract's links.0.target must be text without NUL"),
+        ({**good(), "manage": "python"}, "the contract's manage must be a list"),
+        ({**good(), "releases": {}}, "the contract's releases.build_timeout must be a whole number"),
+        (
+            {**good(), "web": {"health": {**HEALTH, "timeout": True}}},
+            "the contract's web.health.timeout must be a whole number",
+        ),
+        (
+            {**good(), "build_user": "shop"},
+            "the contract's user and build_user are the same: builds would write what serves",
+        ),
     ],
 )
 def test_a_contract_that_is_not_for_this_engine(tmp_path: Path, data: Any, message: str) -> None:

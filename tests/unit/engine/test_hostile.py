@@ -128,6 +128,24 @@ def test_an_entry_that_goes_backwards_is_refused(tmp_path: Path, size: str) -> N
         archive.unpack(str(tmp_path / "artifact"), str(tmp_path / "release"), BUILDER, BUILDER)
 
 
+def test_a_large_file_of_the_release_is_not_held_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "setup.py").write_text("")
+    with (tmp_path / "large").open("w") as large:
+        large.truncate(256 * MIB)
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(ENGINE)!r})
+from hostwright_engine import venvs
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + {64 * MIB}, used + {64 * MIB}))
+print(sorted(venvs._tree(sys.argv[1], ".")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("['large', 'setup.py']\n", "")
+
+
 # --- processes of the build user
 
 

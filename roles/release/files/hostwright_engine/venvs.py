@@ -17,6 +17,9 @@ PIP_PINS = {(3, 5): "20.3.4", (3, 6): "21.3.1"}
 """The last pip for a Python whose own is too old to know which releases still support it."""
 PIP_FOR_GROUPS = "25.1.1"
 
+REQUIREMENTS_LIMIT = 16 << 20
+"""Bytes of a requirements file."""
+
 ASKING = 20
 """Seconds for an interpreter to say what it is."""
 
@@ -57,23 +60,23 @@ def key(agreed, release_dir, version, platform):
         digest.update(part.encode("utf-8") + b"\0")
     found = _files(wanted, release_dir)
     for path in sorted(found):
-        digest.update(os.fsencode(path) + b"\0" + hashlib.sha256(found[path]).digest())
+        digest.update(os.fsencode(path) + b"\0" + found[path])
     return digest.hexdigest()[:32]
 
 
 def _files(wanted, release_dir):
-    """{path: content} of all that pip reads in the release: requirements, and the code that they install from it."""
+    """{path: sha256} of all that pip reads in the release: requirements, and the code that they install from it."""
     found = {}
     trees = [wanted["project"]] if wanted["project"] else []
     trees += _local("\n".join(wanted["packages"]), release_dir)
     if wanted["groups"] and not wanted["project"]:
-        found["pyproject.toml"] = _read(release_dir, "pyproject.toml")
+        found["pyproject.toml"] = _sum(release_dir, "pyproject.toml")
     waiting = list(wanted["requirements"]) + list(wanted["constraints"])
     while waiting:
         path = os.path.normpath(waiting.pop())
         if path not in found:
-            found[path] = _read(release_dir, path)
-            text = found[path].decode("utf-8", "replace")
+            found[path] = _sum(release_dir, path)
+            text = _text(release_dir, path)
             waiting += [os.path.join(os.path.dirname(path), name) for name in _INCLUDE.findall(text) if "://" not in name]
             trees += _local(text, release_dir)
     for path in trees:
@@ -87,10 +90,10 @@ def _local(text, release_dir):
 
 
 def _tree(release_dir, path):
-    """{path: content} of a file, or of all files below a directory; links are taken as links."""
+    """{path: sha256} of a file, or of all files below a directory; links are taken as links."""
     top = os.path.normpath(os.path.join(release_dir, path))
     if not os.path.isdir(top):
-        return {os.path.normpath(path): _read(release_dir, path)}
+        return {os.path.normpath(path): _sum(release_dir, path)}
     _inside(release_dir, path)
     found = {}
     for directory, names, files in os.walk(top):
@@ -98,9 +101,9 @@ def _tree(release_dir, path):
             full = os.path.join(directory, name)
             inner = os.path.relpath(full, release_dir)
             if os.path.islink(full):
-                found[inner] = b"link to " + os.fsencode(os.readlink(full))
+                found[inner] = hashlib.sha256(b"link to " + os.fsencode(os.readlink(full))).digest()
             elif os.path.isfile(full):
-                found[inner] = _read(release_dir, inner)
+                found[inner] = _sum(release_dir, inner)
     return found
 
 
@@ -113,10 +116,27 @@ def _inside(release_dir, path):
     return real
 
 
-def _read(release_dir, path):
+def _sum(release_dir, path):
+    """The sha256 of a file of the release, which may be longer than the memory."""
+    digest = hashlib.sha256()
+    with _opened(release_dir, path) as source:
+        for block in iter(lambda: source.read(1 << 20), b""):
+            digest.update(block)
+    return digest.digest()
+
+
+def _text(release_dir, path):
+    """A requirements file."""
+    with _opened(release_dir, path) as source:
+        text = source.read(REQUIREMENTS_LIMIT + 1)
+    if len(text) > REQUIREMENTS_LIMIT:
+        raise BadRequest("the requirements file {} is longer than {} MiB".format(path, REQUIREMENTS_LIMIT >> 20))
+    return text.decode("utf-8", "replace")
+
+
+def _opened(release_dir, path):
     try:
-        with open(_inside(release_dir, path), "rb") as source:
-            return source.read()
+        return open(_inside(release_dir, path), "rb")
     except OSError as error:
         raise BadRequest(
             "the release has no readable {}: {}".format(path, error.strerror),

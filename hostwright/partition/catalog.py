@@ -57,6 +57,23 @@ class Child:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A foreign key of another table that points to this one."""
+
+    table: str
+    """As SQL names it."""
+    constraint: str
+    columns: tuple[str, ...] = ()
+    """Those of this table that it points to."""
+    obstacle: str | None = None
+    """Why it can't be made to point elsewhere."""
+    proven: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.table} ({self.constraint})"
+
+
+@dataclass(frozen=True)
 class Table:
     """A table as it is. `primary_key` and `children` are in order."""
 
@@ -78,7 +95,7 @@ class Table:
     primary_key_name: str = ""
     unique: tuple[tuple[str, tuple[str, ...], str | None], ...] = ()
     """Name, columns (none: of an expression, or of some rows), and the definition of a constraint."""
-    references: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
     serial: tuple[tuple[str, str], ...] = ()
     """Columns that a sequence numbers, with that, and without those that are identities."""
     identity: tuple[str, ...] = ()
@@ -163,7 +180,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         finally:
             cursor.execute("RESET search_path; RESET timezone; RESET datestyle")
     keyed = [row for row in constraints if row[0] in "pu"]
-    primary = next(((name, tuple(held)) for kind_, name, held, _ in keyed if kind_ == "p"), ("", ()))
+    primary = next(((name, tuple(held)) for kind_, name, held, *_ in keyed if kind_ == "p"), ("", ()))
 
     def named(wanted: str) -> tuple[str, ...]:
         return tuple(name for kind_, name, *_ in constraints if kind_ == wanted)
@@ -180,8 +197,12 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         tuple(name for name, _, _, _, generated, _ in columns if generated),
         primary[1],
         primary[0],
-        tuple((name, tuple(held or ()), text) for kind_, name, held, text in keyed if kind_ == "u"),
-        named("r"),
+        tuple((name, tuple(held or ()), text) for kind_, name, held, text, _ in keyed if kind_ == "u"),
+        tuple(
+            Reference(of, name, tuple(held), why, kind_ == "r")
+            for kind_, name, held, why, of in constraints
+            if kind_ in ("r", "q")
+        ),
         tuple((name, sequence) for name, _, _, identity, _, sequence in columns if sequence and not identity),
         tuple(name for name, _, _, identity, _, _ in columns if identity),
         named("w"),

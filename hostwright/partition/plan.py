@@ -144,6 +144,7 @@ def _declarative(
     if table.overflowing is not None:
         first = min(current, calendar.position(table.overflowing))
     return [
+        *_proofs(table),
         *_made(spec, calendar, list(table.children), names, current, first),
         *_parts(spec, table, names),
         *_overflow(spec, table, names),
@@ -226,7 +227,15 @@ def _attached(spec: PartitionSpec, table: Table, names: Mapping[str, Any], upper
         Step("bound what is there (no lock is held while rows are read)", "adopt_check", values),
         Step("prove the bound", "adopt_validate", values, "alone", cleanup="adopt_uncheck"),
         Step(whole, "adopt", values, cleanup="adopt_uncheck"),
+        *_proofs(table),
     ]
+
+
+def _proofs(table: Table) -> Iterator[Step]:
+    """Foreign keys to the table, which are made to point to the new one; or were, by an apply that was cut off."""
+    for key in table.references if table.kind == "plain" else [key for key in table.references if not key.proven]:
+        told = {"on": key.table, "constraint": key.constraint}
+        yield Step(f"prove {key.constraint} of {key.table}", "split/prove", told, "alone")
 
 
 def turned(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,7 +265,7 @@ def _copied(
         f" TO ({render.literal(period.upper)})"
         for period in made
     }
-    return [_copy(spec, table, names, children)]
+    return [_copy(spec, table, names, children), *_proofs(table)]
 
 
 def _copy(spec: PartitionSpec, table: Table, names: Mapping[str, Any], children: dict[str, str]) -> Step:
@@ -283,7 +292,8 @@ def _fixed(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> list[
                 f"partitions: {spec.table}: a {spec.method} can only be made by adopt: copy",
                 "All rows are written once more, in one transaction, with the table locked.",
             )
-        return [_copy(spec, table, names, {name: f"FOR VALUES {bound}" for name, bound in wanted.items()})]
+        copied = _copy(spec, table, names, {name: f"FOR VALUES {bound}" for name, bound in wanted.items()})
+        return [copied, *_proofs(table)]
     there = {child.name: child.bound for child in table.children}
     column = table.column(spec.key)
     is_plain = spec.method == "hash" or (column is not None and column[1] in COMPARABLE)
@@ -304,6 +314,7 @@ def _fixed(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> list[
             for name, bound in wanted.items()
             if name not in there
         ),
+        *_proofs(table),
         *_parts(spec, table, names),
         *_overflow(spec, table, names),
         *_rights(table, names),

@@ -13,6 +13,8 @@ DECLARATIVE_FROM = 11
 """The first PostgreSQL on which a partitioned table can have a primary key."""
 PUBLISHED_FROM = 13
 """The first PostgreSQL whose publications take partitioned tables."""
+REFERENCED_FROM = 12
+"""The first PostgreSQL whose foreign keys can point to partitioned tables."""
 METHODS = {"r": "range", "l": "list", "h": "hash"}
 
 
@@ -49,11 +51,7 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
     if table.kind == "partitioned":
         _check_partitioned(where, spec, strategy, table)
         return strategy
-    if table.references:
-        raise BadInput(
-            f"{where}: foreign keys point to it: {', '.join(table.references)}",
-            "They can't point to rows in several tables; drop them by a migration (db_constraint=False).",
-        )
+    _check_references(where, spec, strategy, table)
     check_obstacles(where, table)
     unproven = [name for name in table.unproven if name != child_name(spec.table_name, "_pmin_bound")]
     if unproven and (strategy == "declarative" or table.kind == "plain"):
@@ -151,6 +149,11 @@ def _check_archive(where: str, spec: PartitionSpec, strategy: Strategy, table: T
         raise BadInput(
             f"{where}: archived inside of it: {', '.join(archived)}", "Bring them back first: `fab partition.restore`."
         )
+    if spec.archive and table.references:
+        raise BadInput(
+            f"{where}: archive: foreign keys point to it: {', '.join(map(str, table.references))}",
+            "They can't point to rows on another server.",
+        )
     if spec.archive is None or spec.archive.place == "beside":
         return
     in_the_way = [f"generated columns ({', '.join(table.generated)})"] if table.generated else []
@@ -177,6 +180,27 @@ def _check_partitioned(where: str, spec: PartitionSpec, strategy: Strategy, tabl
     if strategy != "declarative":
         raise BadInput(
             f"{where}: it is declarative, not {strategy}", "Make it a plain table with `fab partition.undo` first."
+        )
+
+
+def _check_references(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
+    """Foreign keys to the table stay where the server, and the way to the partitions, let them."""
+    keys = {spec.key, *([spec.subpartition.key] if spec.subpartition else [])}
+    lost = [key for key in table.references if not keys <= {*key.columns}]
+    if table.references and (strategy != "declarative" or table.version < REFERENCED_FROM or lost):
+        raise BadInput(
+            f"{where}: foreign keys point to it: {', '.join(map(str, lost or table.references))}",
+            f"From PostgreSQL {REFERENCED_FROM} on they can, under declarative, if they hold the partition key;"
+            " drop them by a migration (db_constraint=False).",
+        )
+    for key in table.references:
+        obstacle = key.obstacle or (None if key.proven else "was never proved")
+        if obstacle:
+            raise BadInput(f"{where}: the foreign key {key} points to it, and {obstacle}", "Drop it first.")
+    if table.references and (spec.adopt == "drain" or table.kind == "inherited"):
+        raise BadInput(
+            f"{where}: foreign keys point to it: {', '.join(map(str, table.references))}",
+            "Their rows can't be moved one by one; use adopt: attach or copy.",
         )
 
 

@@ -32,7 +32,8 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
         # Another table takes its place.
         check_obstacles(where, table)
         if table.references:
-            raise BadInput(f"{where}: foreign keys point to it: {', '.join(table.references)}", "Drop them first.")
+            named = ", ".join(map(str, table.references))
+            raise BadInput(f"{where}: foreign keys point to it: {named}", "Drop them first.")
     steps = [*install(table)]
     children = [name for child in table.children for name in ([child.name] if child.parts is None else child.parts)]
     if table.kind == "partitioned":

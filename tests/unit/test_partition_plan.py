@@ -318,6 +318,52 @@ def test_constraints_that_were_never_proved_are_named() -> None:
     assert titles(spec(), plain(unproven=("events_pmin_bound",)))[2:6] == ADOPTED
 
 
+POINTING = catalog.Reference("public.notes", "notes_event", ("id", "created_at"))
+
+
+def test_foreign_keys_that_hold_the_partition_key_stay() -> None:
+    for adopt, last in (("attach", ADOPTED[-1]), ("copy", "copy all rows into 5 children, with the table locked")):
+        found = titles(spec(adopt=adopt), plain(references=(POINTING,)))
+        assert found[found.index(last) + 1] == "prove notes_event of public.notes"
+    cut_off = dataclasses.replace(POINTING, proven=False)
+    assert titles(spec(), divided(*AHEAD, references=(cut_off,))) == ["prove notes_event of public.notes"]
+    assert titles(spec(), divided(*AHEAD, references=(POINTING,))) == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "values", "wanted", "message"),
+    [
+        ({"columns": ("id",)}, {}, {}, r"foreign keys point to it: public.notes \(notes_event\)"),
+        ({}, {"version": 11}, {}, "foreign keys point to it"),
+        ({}, {}, {"strategy": "landing"}, "foreign keys point to it"),
+        ({}, {}, {"subpartition": {"key": "kind"}}, "foreign keys point to it"),
+        ({}, {}, {"adopt": "drain"}, "foreign keys point to it"),
+        ({"proven": False}, {}, {}, r"notes_event\) points to it, and was never proved"),
+        (
+            {"obstacle": "that is not yours"},
+            {},
+            {},
+            r"the foreign key public.notes \(notes_event\) points to it, and that",
+        ),
+        (
+            {},
+            {},
+            {"archive": {"server": "a", "name": "b", "user": "c", "password": "d"}},
+            "archive: foreign keys point to it",
+        ),
+    ],
+)
+def test_foreign_keys_that_can_not_stay(
+    reference: dict[str, Any], values: dict[str, Any], wanted: dict[str, Any], message: str
+) -> None:
+    columns = (*plain().columns, ("kind", "text", True))
+    table = dataclasses.replace(
+        plain(columns=columns, references=(dataclasses.replace(POINTING, **reference),)), **values
+    )
+    with pytest.raises(BadInput, match=message):
+        plan.plan(spec(**wanted), table, NOW)
+
+
 def inherited(*children: catalog.Child, **values: Any) -> catalog.Table:
     known = {
         "kind": "inherited",
@@ -435,7 +481,7 @@ def test_undo_of_what_is_not_divided() -> None:
     [
         ({"may_change": False}, "it belongs to shop, and you are not"),
         ({"in_the_way": ("the view v",)}, "the view v would not do what it does"),
-        ({"references": ("notes (fk)",)}, r"foreign keys point to it: notes \(fk\)"),
+        ({"references": (catalog.Reference("notes", "fk"),)}, r"foreign keys point to it: notes \(fk\)"),
     ],
 )
 def test_an_undo_that_cannot_be(values: dict[str, Any], message: str) -> None:

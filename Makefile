@@ -7,7 +7,7 @@ NEWEST := .venv-newest/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-unit test-platforms test-all test-faults test-ansible-newest lint docs lock bench-provision bench-deploy bench-partition clean
+.PHONY: help demo demo-down test test-unit test-platforms test-all test-faults test-ansible-newest lint docs site lock bench-provision bench-deploy bench-partition clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -61,7 +61,10 @@ lint: $(READY) ## ruff, mypy, yamllint, ansible-lint
 	@$(BIN)/yamllint --strict . && $(BIN)/ansible-lint --offline -q
 
 docs: $(READY) ## Make the reference pages from the code
-	@for tool in role_readmes site_reference fab_reference faults_table; do $(BIN)/python tools/$$tool.py || exit; done
+	@for tool in role_readmes site_reference fab_reference faults_table peers_table; do $(BIN)/python tools/$$tool.py || exit; done
+
+site: $(READY) ## The documentation as a site, in site/; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: ## Renew the hash-pinned locks (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
@@ -80,5 +83,5 @@ bench-deploy: $(READY) ## fab deploy beside Capistrano, pyinfra and a hand-writt
 bench-partition: $(READY) ## Partition strategies beside pg_partman and plain tables
 	@$(BIN)/python bench/partition/bench_partition.py
 
-clean: ## Remove caches and the virtualenv
-	rm -rf .venv .venv-newest .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove caches, the virtualenv and the documentation's site
+	rm -rf .venv .venv-newest .cache site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,7 +26,7 @@ def names(pages: list[Path]) -> list[str]:
     return [str(page.relative_to(ROOT)) for page in pages]
 
 
-@pytest.mark.parametrize("tool", ["role_readmes", "site_reference", "fab_reference", "faults_table"])
+@pytest.mark.parametrize("tool", ["role_readmes", "site_reference", "fab_reference", "faults_table", "peers_table"])
 def test_pages_made_from_the_code_are_fresh(tool: str) -> None:
     argv = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--check"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)})

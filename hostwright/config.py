@@ -78,7 +78,8 @@ _SYNTAX = re.compile(r"""[\s\x00-\x1f\x7f"'\\;{}$%*?#]""")
 
 
 def _relative(path: str) -> str:
-    if not path or path.startswith("/") or ".." in PurePosixPath(path).parts or re.search(r"[\x00-\x1f\x7f]", path):
+    unlike = not path or path.startswith("/") or ".." in PurePosixPath(path).parts or not _is_utf8(path)
+    if unlike or re.search(r"[\x00-\x1f\x7f]", path):
         raise ValueError("must be a path inside the release, without '..' or a leading '/'")
     return path
 
@@ -116,7 +117,7 @@ def _calendar(expression: str) -> str:
 
 
 def _absolute(path: str) -> str:
-    if not path.startswith("/") or ".." in PurePosixPath(path).parts:
+    if not path.startswith("/") or ".." in PurePosixPath(path).parts or not _is_utf8(path):
         raise ValueError("must be an absolute path without '..'")
     return _plain(path)
 
@@ -137,6 +138,10 @@ Url = Annotated[str, _like(r"/[\w./-]*/", "a URL path that begins and ends with 
 Setting = str | int | float | bool
 Command = Annotated[list[Line], Field(min_length=1)]
 """A program and its arguments, never a shell line. `{venv}`, `{release}` and `{project}` stand for paths."""
+
+
+SECRET = 6
+"""Characters of a secret that is looked for in other texts: shorter ones are words too."""
 
 
 class Model(BaseModel):
@@ -535,8 +540,28 @@ def load(data: Any, origin: str = "site") -> Site:
 
 
 def shown(site: Site) -> dict[str, Any]:
-    """The resolved model as plain data, with secrets replaced by asterisks."""
-    return site.model_dump(mode="json")
+    """The resolved model as plain data, with secrets replaced by asterisks, also within other texts, such as URLs."""
+    shorter = sorted(_secrets(site.model_dump(mode="python")), key=len, reverse=True)
+
+    def hidden(value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in shorter:
+                value = value.replace(secret, "**********")
+            return value
+        if isinstance(value, dict):
+            return {key: hidden(item) for key, item in value.items()}
+        return [hidden(item) for item in value] if isinstance(value, list) else value
+
+    dumped: dict[str, Any] = hidden(site.model_dump(mode="json"))
+    return dumped
+
+
+def _secrets(value: Any) -> set[str]:
+    """All secrets in `value` that are long enough to be one and nothing else."""
+    if isinstance(value, SecretStr):
+        return {value.get_secret_value()} if len(value) >= SECRET else set()
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {secret for item in inner for secret in _secrets(item)}
 
 
 def revealed(site: Site) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def build(source: Source, ref: str = "", dirty: bool = False, now: float | None 
     elif ref:
         raise BadInput("--ref: only a source with `git` has refs", "See source in the site model.")
     elif source.path:
-        data = _directory(Path(source.path).expanduser() / source.subdir)
+        data = _directory(_path("source.path", source.path) / source.subdir)
         commit, ref = hashlib.sha256(data).hexdigest(), source.path
     elif source.pypi:
         data = _repacked(_sdist(source.pypi, source.version or ""), source.subdir)
@@ -75,8 +75,8 @@ def check(source: Source) -> None:
         if not _commit(repository, source.ref):
             raise _no_ref("source.ref", repository, source.ref)
     elif source.path:
-        _existing(Path(source.path).expanduser() / source.subdir)
-    elif source.archive and "://" not in source.archive and not Path(source.archive).expanduser().is_file():
+        _existing(_path("source.path", source.path) / source.subdir)
+    elif source.archive and "://" not in source.archive and not _path("source.archive", source.archive).is_file():
         raise _no_archive(source.archive)
 
 
@@ -108,7 +108,7 @@ def _git(source: Source, ref: str, dirty: bool) -> tuple[str, bytes]:
     changed = (
         _run_git("-C", origin, "status", "--porcelain", "--untracked-files=no", "--", ".").stdout.decode().splitlines()
     )
-    if changed and not dirty and _commit(origin, ref or source.ref) == _commit(origin, "HEAD"):
+    if changed and not dirty and ref.isprintable() and _commit(origin, ref or source.ref) == _commit(origin, "HEAD"):
         raise BadInput(
             f"source.git: {origin} has changes that are not committed: {', '.join(line[3:] for line in changed[:3])}",
             "Commit them, or deploy without them: --dirty",
@@ -122,11 +122,21 @@ def _is_remote(git: str) -> bool:
 
 def _repository(git: str) -> str:
     """The path of a repository on this machine. Raises BadInput where there is none."""
-    if not Path(git).expanduser().is_dir():
+    path = str(_path("source.git", git))
+    if not Path(path).is_dir():
         raise BadInput(f"source.git: there is no directory {git}", "It is relative to where fab runs.")
-    path = str(Path(git).expanduser())
     if _run_git("-C", path, "rev-parse", "--git-dir").returncode:
         raise BadInput(f"source.git: {path} is no git repository", "Use source.path for a plain directory.")
+    return path
+
+
+def _path(key: str, text: str) -> Path:
+    """The path on this machine that `text` names, there or not. Raises BadInput for what none can be called."""
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadInput(f"{key}: {text[:80]!r} can't be a path: {getattr(error, 'strerror', None) or error}") from None
     return path
 
 
@@ -152,7 +162,7 @@ def _commit(repository: str, ref: str) -> str:
 
 def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
     key, ref = ("--ref", ref) if ref else ("source.ref", source.ref)
-    commit = "" if ref.startswith("-") else _commit(repository, ref)
+    commit = "" if ref.startswith("-") or not ref.isprintable() else _commit(repository, ref)
     if not commit:
         raise _no_ref(key, source.git or repository, ref)
     prefix = _run_git("-C", repository, "rev-parse", "--show-prefix").stdout.decode().strip()
@@ -162,7 +172,8 @@ def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
     top = str(Path(repository) / _run_git("-C", repository, "rev-parse", "--show-cdup").stdout.decode().strip())
     packed = _run_git("-C", top, "archive", "--format=tar", tree)
     if packed.returncode:
-        raise BadInput(f"source.subdir: {ref} has no directory {subdir}", packed.stderr.decode().strip()[-300:])
+        said = packed.stderr.decode(errors="replace").strip()
+        raise BadInput(f"source.subdir: {ref} has no directory {subdir}", said[-300:])
     return commit, _compressed(packed.stdout)
 
 
@@ -212,10 +223,10 @@ def _archive(where: str, sha256: str) -> bytes:
             raise BadInput(f"source.archive: {where} can't be fetched: {error}") from None
     elif "://" in where:
         raise BadInput(f"source.archive: {where} is no https URL and no path")
-    elif not Path(where).expanduser().is_file():
+    elif not _path("source.archive", where).is_file():
         raise _no_archive(where)
     else:
-        data = Path(where).expanduser().read_bytes()
+        data = _path("source.archive", where).read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise BadInput(f"source.archive: {where} has the sha256 {found}, not {sha256}", "Check where it comes from.")

@@ -177,7 +177,7 @@ def test_less_in_the_model(two: Fleet) -> None:
         site["services"].pop("redis")
         site["services"]["amqp"] = {"vhost": "shop", "user": "shop", "password": "{{ shop_redis_password }}"}
         broker = "{{ hostvars[groups.broker[0]].ansible_host }}"
-        site["env"]["BROKER_URL"] = "amqp://shop:{{ shop_redis_password }}@" + broker + ":5672/shop"
+        site["secrets"]["BROKER_URL"] = "amqp://shop:{{ shop_redis_password }}@" + broker + ":5672/shop"
 
     two.change_site(less)
     two.provision()

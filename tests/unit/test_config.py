@@ -281,3 +281,20 @@ json_values = st.recursive(
 def test_any_input_is_loaded_or_refused_and_nothing_else_is_raised(data: dict[str, Any]) -> None:
     with contextlib.suppress(BadInput):
         config.load({**MINIMAL, **data})
+
+
+def test_a_secret_is_hidden_within_other_texts_too() -> None:
+    site = config.load(
+        {
+            "name": "shop",
+            "source": {"git": "."},
+            "env": {"BROKER_URL": "redis://:canary-1@h/0", "MODE": "db"},
+            "secrets": {"KEY": "canary-1", "SHORT": "db"},
+            "services": {"redis": {"password": "canary-1-and-more"}},
+            "processes": [{"name": "mail", "command": ["mail", "--password=canary-1-and-more"]}],
+        }
+    )
+    shown = config.shown(site)
+    assert "canary" not in str(shown)
+    assert shown["env"] == {"BROKER_URL": "redis://:**********@h/0", "MODE": "db"}
+    assert shown["processes"][0]["command"] == ["mail", "--password=**********"]

@@ -73,6 +73,7 @@ def _take_sample() -> None:
 
 
 def _use(site: dict[str, Any], broker: str) -> None:
-    site["env"].update(BROKER_URL=BROKERS[broker], VISIBILITY_TIMEOUT=str(VISIBILITY))
+    site["env"].update(VISIBILITY_TIMEOUT=str(VISIBILITY))
+    site["secrets"].update(BROKER_URL=BROKERS[broker])
     site["services"]["amqp"] = {"vhost": "shop", "user": "shop", "password": "{{ shop_redis_password }}"}
     site["celery"]["workers"] = [{"name": "default", "concurrency": CONCURRENCY, "stop_timeout": 60}]

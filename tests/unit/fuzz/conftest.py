@@ -1,0 +1,28 @@
+"""Hostile inputs are data: what they say is not done. With HOSTWRIGHT_FUZZ the end says how many there were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.engine.conftest import as_root
+from tests.unit.fuzz import hostile
+
+__all__ = ["as_root"]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_executed() -> Any:
+    """What hostile texts would do, if anything took them for a command."""
+    hostile.CANARY.unlink(missing_ok=True)
+    yield
+    assert not hostile.CANARY.exists(), "a hostile text was executed"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if hostile.MANY and hostile.counts:
+        terminalreporter.section("hostile inputs")
+        for name, number in sorted(hostile.counts.items()):
+            terminalreporter.write_line(f"{number:>7}  {name}")
+        terminalreporter.write_line(f"{sum(hostile.counts.values()):>7}  in all")

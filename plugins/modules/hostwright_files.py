@@ -19,7 +19,7 @@ short_description: Write several files in one round trip
 description:
   - Writes the files of a role. M(ansible.builtin.template) takes two round trips for each file, this takes one for all.
   - New contents are validated before the first file is replaced, and each file is replaced by a rename.
-  - Parent directories that are missing are made, with mode 0755.
+  - Parent directories that are missing are made, with mode 0755, whatever the umask.
 options:
   directory:
     type: str
@@ -56,6 +56,23 @@ options:
     elements: str
     default: []
     description: Patterns of paths, relative to O(directory); a file that matches one and is not listed is removed.
+  keep:
+    type: list
+    elements: str
+    default: []
+    description: Paths that O(exclusive) matches and that stay all the same, such as what a program has made.
+  pristine:
+    type: list
+    elements: str
+    default: []
+    description:
+      - Configuration files of packages, or links to them, that are removed where they are as the package brought them.
+      - What somebody has changed stays.
+  check:
+    type: str
+    description:
+      - A command that accepts all files where they are, or fails; then everything is put back as it was.
+      - It runs where something has changed, and not in check mode.
   owner:
     type: str
     default: root
@@ -128,7 +145,7 @@ def text(content):
 
 
 def write(module):
-    """Bring every file to what it should be; returns the paths that were changed, and their diffs."""
+    """Stage every file that should be another; returns (staged, path) pairs, the paths that change, and their diffs."""
     written, diffs, staged = [], [], []
     for entry in module.params["files"]:
         path = os.path.join(module.params["directory"], entry["path"])
@@ -145,22 +162,66 @@ def write(module):
             continue
         written.append(path)
         diffs.append(diff)
-    for new, path in staged:
-        os.rename(new, path)
-    return written, diffs
+    return staged, written, diffs
 
 
-def remove(module):
-    """Remove what `exclusive` matches and `files` does not list; returns the removed paths, and their diffs."""
+def superfluous(module):
+    """Paths that `exclusive` matches and `files` does not list, and the `pristine` ones that nobody has changed."""
     directory = module.params["directory"]
     listed = {os.path.join(directory, entry["path"]) for entry in module.params["files"]}
+    listed.update(os.path.join(directory, path) for path in module.params["keep"])
     matching = [path for pattern in module.params["exclusive"] for path in glob.glob(os.path.join(directory, pattern))]
-    removed = sorted({path for path in matching if not os.path.isdir(path)} - listed)
-    diffs = [{"before_header": path, "before": text(content_of(path)), "after": ""} for path in removed]
-    if not module.check_mode:
-        for path in removed:
-            os.unlink(path)
-    return removed, diffs
+    found = {path for path in matching if not os.path.isdir(path)} - listed
+    there = [os.path.join(directory, path) for path in module.params["pristine"]]
+    there = [path for path in there if os.path.isfile(path)]
+    if there:
+        brought = conffiles(module)
+        found.update(
+            path for path in there if brought.get(os.path.realpath(path)) == module.digest_from_file(path, "md5")
+        )
+    return sorted(found)
+
+
+def conffiles(module):
+    """The md5 of each configuration file, by its path, as its package brought it."""
+    query = ["dpkg-query", "--show", "--showformat=${Conffiles}\n"]
+    _, output, _ = module.run_command(query, check_rc=True)
+    return dict(line.split()[:2] for line in output.splitlines() if len(line.split()) > 1)
+
+
+def put_in_place(module, staged, removed):
+    """Replace and remove files; where `check` then fails, all are what they were."""
+    before = [(path, set_aside(module, path)) for path in [path for _, path in staged] + removed]
+    for new, path in staged:
+        os.rename(new, path)
+    for path in removed:
+        os.unlink(path)
+    command = module.params["check"]
+    if not command or not before:
+        return
+    status, output, error = module.run_command(shlex.split(command))
+    if status != 0:
+        for path, kept in before:
+            if kept:
+                os.rename(kept, path)
+            else:
+                os.unlink(path)
+        module.fail_json(msg="not accepted, and put back as it was: %s" % (error or output).strip())
+
+
+def set_aside(module, path):
+    """A second name for what is at `path`, as long as the module runs; None where nothing is there."""
+    if not module.params["check"] or not os.path.lexists(path):
+        return None
+    kept = os.path.join(os.path.dirname(path), ".%s.before" % os.path.basename(path))
+    if os.path.lexists(kept):
+        os.unlink(kept)
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), kept)
+    else:
+        os.link(path, kept)
+    module.add_cleanup_file(kept)
+    return kept
 
 
 def main():
@@ -177,22 +238,30 @@ def main():
             "directory": {"type": "str", "default": "/"},
             "files": {"type": "list", "elements": "dict", "required": True, "options": suboptions},
             "exclusive": {"type": "list", "elements": "str", "default": []},
+            "keep": {"type": "list", "elements": "str", "default": []},
+            "pristine": {"type": "list", "elements": "str", "default": []},
+            "check": {"type": "str"},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
             "mode": {"type": "str", "default": "0644"},
         },
         supports_check_mode=True,
     )
+    # A login's own, such as 077, is not meant for directories of services.
+    os.umask(0o022)
     try:
-        written, diffs = write(module)
-        removed, further = remove(module)
+        staged, written, diffs = write(module)
+        removed = superfluous(module)
+        diffs += [{"before_header": path, "before": text(content_of(path)), "after": ""} for path in removed]
+        if not module.check_mode:
+            put_in_place(module, staged, removed)
     except (IOError, OSError) as error:
         module.fail_json(msg=to_native(error))
     module.exit_json(
         changed=bool(written or removed),
         written=written,
         removed=removed,
-        diff=diffs + further if module._diff else [],
+        diff=diffs if module._diff else [],
     )
 
 

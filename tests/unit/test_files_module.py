@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import hashlib
 import json
 import os
 import pwd
@@ -12,17 +13,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 MODULE = Path(__file__).resolve().parents[2] / "plugins/modules/hostwright_files.py"
 
 
-def run(directory: Path, files: list[dict[str, Any]], check: bool = False, **arguments: Any) -> dict[str, Any]:
+def run(directory: Path, files: list[dict[str, Any]], dry: bool = False, **arguments: Any) -> dict[str, Any]:
     """The module's answer, with this process's user as the default owner."""
     given = {
         "directory": str(directory),
         "files": files,
         "owner": pwd.getpwuid(os.getuid()).pw_name,
         "group": grp.getgrgid(os.getgid()).gr_name,
-        "_ansible_check_mode": check,
+        "_ansible_check_mode": dry,
         "_ansible_diff": True,
         **arguments,
     }
@@ -93,10 +96,68 @@ def test_what_is_no_longer_listed_is_removed(tmp_path: Path) -> None:
     assert there(tmp_path) == {"ours-a": "ours-a", "theirs": "theirs"}
 
 
+def test_what_a_program_has_made_is_kept(tmp_path: Path) -> None:
+    for name in ("ours-a.key", "ours-b.key"):
+        (tmp_path / name).write_text(name)
+    answer = run(tmp_path, [], exclusive=["ours-*"], keep=["ours-a.key"])
+    assert (answer["removed"], there(tmp_path)) == ([str(tmp_path / "ours-b.key")], {"ours-a.key": "ours-a.key"})
+
+
+@pytest.mark.parametrize(("content", "goes"), [("welcome\n", True), ("welcome\nmy own\n", False)])
+def test_a_packages_file_goes_where_nobody_has_changed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, goes: bool
+) -> None:
+    """`enabled` is a link to the package's file, as nginx has it."""
+    (tmp_path / "available").write_text(content)
+    (tmp_path / "enabled").symlink_to("available")
+    (tmp_path / "theirs").write_text("of no package")
+    brought = hashlib.md5(b"welcome\n").hexdigest()
+    program = tmp_path / "bin" / "dpkg-query"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\necho; echo ' {tmp_path.resolve()}/available {brought}'; echo ' /other {brought} obsolete'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    for dry in (True, False):
+        answer = run(tmp_path, [], dry=dry, pristine=["enabled", "theirs", "absent"])
+        assert answer["removed"] == ([str(tmp_path / "enabled")] if goes else [])
+        assert (tmp_path / "enabled").exists() is (dry or not goes)
+    assert (tmp_path / "available").exists()
+
+
+def test_files_that_are_not_accepted_are_put_back(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old\n")
+    (tmp_path / "old").chmod(0o600)
+    (tmp_path / "link").symlink_to("old")
+    (tmp_path / "ours").write_text("ours\n")
+    files = [{"path": name, "content": "new\n"} for name in ("old", "link", "fresh")]
+    look = f"sh -c 'cat {tmp_path}/old {tmp_path}/fresh; ls {tmp_path}; exit 1'"
+    answer = run(tmp_path, files, exclusive=["ours"], check=look)
+    assert answer["failed"] is True
+    assert answer["msg"] == "not accepted, and put back as it was: new\nnew\nfresh\nlink\nold"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old", "ours"]
+    assert ((tmp_path / "old").read_text(), mode(tmp_path / "old")) == ("old\n", 0o600)
+    assert (str((tmp_path / "link").readlink()), (tmp_path / "ours").read_text()) == ("old", "ours\n")
+    assert run(tmp_path, files, exclusive=["ours"], check="true")["changed"] is True
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "link", "old"]
+    # Nothing has changed since: nobody is asked.
+    assert run(tmp_path, files, check="false")["changed"] is False
+
+
+def test_directories_are_open_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        run(tmp_path, [{"path": "deep/er/file", "content": ""}])
+    finally:
+        os.umask(before)
+    assert {mode(path) for path in (tmp_path / "deep", tmp_path / "deep" / "er")} == {0o755}
+
+
 def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("old")
     files = [{"path": "deep/new", "content": "new", "validate": "false", "group": "no-such-group"}]
-    answer = run(tmp_path, files, check=True, exclusive=["old"])
+    answer = run(tmp_path, files, dry=True, exclusive=["old"])
     assert (answer["written"], answer["removed"]) == ([str(tmp_path / "deep/new")], [str(tmp_path / "old")])
     assert there(tmp_path) == {"old": "old"}
 

@@ -278,13 +278,14 @@ class Web(Model):
     """Server names; none: the default server."""
     port: Port = 80
     tls: Literal["none", "self_signed", "files"] = "none"
-    """`files` needs `tls_certificate` and `tls_key`."""
+    """`files` needs `tls_certificate` and `tls_key`, or both contents."""
     tls_port: Port = 443
     tls_certificate: AbsolutePath | None = None
-    """On the hosts, or made there from `tls_certificate_pem`."""
+    """On the hosts, kept there by another tool, or written there from `tls_certificate_pem`."""
     tls_key: AbsolutePath | None = None
-    """On the hosts, or made there from `tls_key_pem`."""
+    """Likewise, from `tls_key_pem`."""
     tls_certificate_pem: str | None = None
+    """Contents without a path go to a place of their own, and away with TLS."""
     tls_key_pem: SecretStr | None = None
     redirect_to_tls: bool = True
     """Answer plain http with a redirect; without TLS it does nothing."""
@@ -305,8 +306,11 @@ class Web(Model):
     def _one_interface(self) -> Web:
         if bool(self.wsgi) == bool(self.asgi):
             raise ValueError("needs exactly one of wsgi, asgi")
-        if self.tls == "files" and not (self.tls_certificate and self.tls_key):
-            raise ValueError("tls: files needs tls_certificate and tls_key")
+        paths = bool(self.tls_certificate), bool(self.tls_key)
+        contents = bool(self.tls_certificate_pem), bool(self.tls_key_pem and self.tls_key_pem.get_secret_value())
+        halves = paths[0] != paths[1] or contents[0] != contents[1]
+        if self.tls == "files" and (halves or not (paths[0] or contents[0])):
+            raise ValueError("tls: files needs tls_certificate and tls_key, or tls_certificate_pem and tls_key_pem")
         return self
 
 
@@ -500,9 +504,6 @@ class Site(Model):
         for path, value in values.items():
             if "\0" in value:
                 raise ValueError(f"{path} holds a NUL character, which no environment can")
-        for process in self.processes:
-            if process.singleton and process.count > 1:
-                raise ValueError(f"the process {process.name} is a singleton, so its count must be 1")
             if not _is_utf8(value):
                 raise ValueError(f"{path} holds half a character (a lone surrogate), which can't be written")
             if len(path.encode()) + len(value.encode()) >= ARGUMENT:
@@ -511,6 +512,9 @@ class Site(Model):
         inside = sorted(n for n in writable if writable & {str(above) for above in PurePosixPath(n).parents})
         if inside:
             raise ValueError(f"shared: {inside[0]} lies in another one, which the application could replace by a link")
+        for process in self.processes:
+            if process.singleton and process.count > 1:
+                raise ValueError(f"the process {process.name} is a singleton, so its count must be 1")
         names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
         if self.celery:
             names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])

@@ -48,6 +48,8 @@ def test_defaults_of_the_smallest_site() -> None:
         ({"source": {"archive": "x.tar"}}, "site.source: archive needs sha256"),
         ({"web": {}}, "site.web: needs exactly one of wsgi, asgi"),
         ({"web": {"wsgi": "a:b", "tls": "files"}}, "site.web: tls: files needs tls_certificate"),
+        ({"web": {"wsgi": "a:b", "tls": "files", "tls_key": "/k"}}, "site.web: tls: files needs tls_certificate"),
+        ({"web": {"wsgi": "a:b", "tls": "files", "tls_key_pem": "k"}}, "site.web: tls: files needs tls_certificate"),
         ({"env": {"A": "1"}, "secrets": {"A": "2"}}, "site: in env and in secrets at once: A"),
         ({"env": {"HOSTWRIGHT_X": "1"}}, "site: names that begin with HOSTWRIGHT_"),
         ({"env": {"A": "x\0y"}}, "site: env.A holds a NUL character"),

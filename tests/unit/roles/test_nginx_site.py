@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.roles.conftest import render
+from tests.unit.roles.conftest import evaluate, loaded, render
 from tests.unit.roles.test_templates import FULL_SITE, SITE
 
 
@@ -122,7 +122,7 @@ def test_tls_of_our_own_on_another_port_without_a_redirect() -> None:
     assert "proxy_pass" in plain
     assert "proxy_pass" in secure
     assert "    listen 8443 ssl;\n" in secure
-    assert "/etc/ssl/certs/my-shop.pem;" in secure
+    assert "/etc/ssl/certs/hostwright-my-shop.pem;" in secure
     assert "Strict-Transport-Security" not in secure
     assert "return 301 https://$host:8443$request_uri;" in site(tls="self_signed", tls_port=8443)
 
@@ -130,6 +130,29 @@ def test_tls_of_our_own_on_another_port_without_a_redirect() -> None:
 def test_tls_protocols_are_those_that_were_chosen() -> None:
     text = render("nginx", "site.conf.j2", item=FULL_SITE, nginx_tls_protocols=["TLSv1.2"])
     assert "ssl_protocols TLSv1.2;" in text
+
+
+def test_a_certificate_that_is_given_without_a_path_has_a_place_of_ours() -> None:
+    own = "/etc/ssl/certs/hostwright-my-shop.pem;", "/etc/ssl/private/hostwright-my-shop.key;"
+    for without in (None, ""):
+        secure = blocks(site(tls_certificate=without, tls_key=without))[1]
+        assert all(path in secure for path in own)
+    assert not any(path in site() for path in own)
+
+
+def kept(*sites: dict[str, Any]) -> Any:
+    known = {**loaded("nginx", "vars/main.yml"), "nginx_sites": list(sites)}
+    return evaluate("{{ _nginx_own_certificates }}", known)
+
+
+def test_certificates_of_ours_stay_as_long_as_a_site_has_them() -> None:
+    given = {**FULL_SITE, "tls_certificate": None, "tls_key": None, "tls_key_pem": "PEM"}
+    assert kept({**SITE, "tls": "self_signed"}, {**given, "name": "other"}) == ["my-shop", "other"]
+    assert kept(FULL_SITE, {**SITE, "name": "plain"}) == []
+
+
+def test_an_upstream_may_be_an_address() -> None:
+    assert "    server 127.0.0.1:8000 max_fails=0;\n" in site(upstream="127.0.0.1:8000")
 
 
 def test_the_upstream_is_one_socket_that_is_never_held_for_dead() -> None:
@@ -173,6 +196,15 @@ def test_further_locations_end_with_a_slash() -> None:
     assert "alias /srv/docs/;" in location(text, "/docs/")
 
 
+def test_nothing_beside_a_location_is_shown() -> None:
+    """nginx puts what follows the prefix behind the directory: /docs../x would be beside it."""
+    text = site(tls="none", locations={"/docs": "/srv/docs", "/more/": "/srv/more/"})
+    for prefix, directory in re.findall(r"location (\S+) \{\s+alias (\S+);", text):
+        assert prefix.endswith("/"), prefix
+        assert directory.endswith("/"), directory
+    assert "alias /srv/docs/;" in location(text, "/docs/")
+
+
 def test_maintenance_is_a_file() -> None:
     text = site(tls="none")
     assert "if (-f /srv/shop/maintenance) {\n            return 503;" in location(text, "/")
@@ -194,15 +226,6 @@ def test_every_answer_has_the_headers(url: str) -> None:
     for header in HEADERS:
         variable = header.lower().replace("-", "_")
         assert f"add_header {header} $my_shop_{variable} always;" in location(secure, url)
-
-
-def test_nothing_beside_a_location_is_shown() -> None:
-    """nginx puts what follows the prefix behind the directory: /docs../x would be beside it."""
-    text = site(tls="none", locations={"/docs": "/srv/docs", "/more/": "/srv/more/"})
-    for prefix, directory in re.findall(r"location (\S+) \{\s+alias (\S+);", text):
-        assert prefix.endswith("/"), prefix
-        assert directory.endswith("/"), directory
-    assert "alias /srv/docs/;" in location(text, "/docs/")
 
 
 def test_a_header_that_the_application_sets_stays_alone() -> None:

@@ -121,7 +121,9 @@ def texts_of_commands() -> dict[str, str]:
         for file, task in tasks(role):
             name, arguments = module(task)
             if name in ("raw", "command", "hostwright_files"):
-                argv = " ".join(map(str, arguments["argv"])) if "argv" in arguments else str(arguments)
+                argv = yaml.safe_dump(arguments, width=9999)
+                if "argv" in arguments:
+                    argv = " ".join(map(str, arguments["argv"]))
                 found[f"{role}/{file}: {task['name']}"] = argv + str(task.get("environment", ""))
     for path in [*(site.ROOT / "playbooks").rglob("*.yml"), *ROLES.glob("*/files/**/*"), *ROLES.glob("*/templates/*")]:
         if path.is_file() and "__pycache__" not in path.parts:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
     not version("ansible-core").startswith("2.16."), reason="ansible-core 2.16 is the last that runs on Python 2.7"
 )
 
-ON_THE_CONTROLLER = {"assert", "import_tasks", "include_role", "include_tasks", "meta", "raw", "set_fact"}
+ON_THE_CONTROLLER = {"assert", "fail", "import_tasks", "include_role", "include_tasks", "meta", "raw", "set_fact"}
 SENT_BY = {
     "reboot": {"command", "find", "setup"},
     "template": {"copy", "file", "stat"},

@@ -30,7 +30,7 @@ RELEASE = {"release_site": "shop", "release_contract": {"version": 1}, "release_
 PARTITION = {"partition_site": "shop", "partition_databases": [{"name": "shop", "owner": "shop"}]}
 POSTGRESQL = {
     "_postgresql_etc": "/etc/postgresql/15/main",
-    "_postgresql_host_mb": 4096,
+    "_postgresql_found": {"memory_mb": "4096"},
     "postgresql_settings": {"log_line_prefix": "it's %m", "max_connections": 50},
 }
 SITE = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
 try:
-    from hostwright import config, contract, platforms
+    from hostwright import config, contract, obstacles, platforms
     from hostwright.errors import HostwrightError
 except ImportError as error:
     raise AnsibleFilterError(
@@ -75,6 +76,7 @@ class FilterModule:
             "hostwright_objection": lambda text, host, core, interpreter, bare: platforms.objection(
                 host, platforms.seen(text), core, interpreter, bare
             ),
+            "hostwright_obstacle": lambda text, host: obstacles.objection(host, text, time.time()),
             "hostwright_application_files": lambda data: [
                 {"path": file.path, "content": file.content.get_secret_value(), "mode": file.mode}
                 for file in _site(data).files

@@ -62,6 +62,12 @@ def ssh_options(variables: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _expanded(command: str, host: str, port: int, user: str) -> str:
+    """A ProxyCommand as ssh reads it; none at all for `none`."""
+    names = {"%h": host, "%p": str(port), "%r": user, "%%": "%"}
+    return "" if command.lower() == "none" else re.sub("%[hpr%]", lambda found: names[found[0]], command)
+
+
 class Remote:
     """One host. `name` is the inventory's; `variables` are its own."""
 
@@ -80,6 +86,7 @@ class Remote:
             raise BadInput(f"{name}: {error.message}", error.hint) from None
         self.known_hosts = options.get("userknownhostsfile", "~/.ssh/known_hosts")
         self.jump = options.get("proxyjump", "")
+        self.proxy = _expanded(options.get("proxycommand", "none"), self.address, self.port, self.user)
         self.key = str(variables.get("ansible_ssh_private_key_file", ""))
         self._connection: Any = None
 
@@ -92,13 +99,13 @@ class Remote:
                 raise BadInput(f"{self.name}: there is no key {self.key}", "ansible_ssh_private_key_file names it.")
             settings |= {"key_filename": str(Path(self.key).expanduser()), "look_for_keys": False}
         gateway = fabric.Connection(self.jump) if self.jump else None
-        for one in filter(None, (gateway,)):
-            self._check_keys(one)
+        if gateway:
+            self._check_keys(gateway)
         connection = fabric.Connection(
             self.address,
             user=self.user,
             port=self.port,
-            gateway=gateway,
+            gateway=gateway or self.proxy or None,
             connect_timeout=CONNECT_TIMEOUT,
             connect_kwargs=settings,
         )

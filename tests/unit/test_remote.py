@@ -27,6 +27,10 @@ from hostwright.errors import BadInput, Busy, HostwrightError
         ),
         ({"ansible_ssh_common_args": "-oProxyJump=bastion"}, {"proxyjump": "bastion"}),
         ({"ansible_ssh_extra_args": "-J ann@bastion:2222 -v"}, {"proxyjump": "ann@bastion:2222"}),
+        (
+            {"ansible_ssh_common_args": "-o ProxyCommand=\"ssh -i '/a key' -W %h:%p -q bastion\""},
+            {"proxycommand": "ssh -i '/a key' -W %h:%p -q bastion"},
+        ),
         ({"ansible_ssh_common_args": "-o 'UserKnownHostsFile=/a b'"}, {"userknownhostsfile": "/a b"}),
         ({"ansible_ssh_common_args": "-o", "ansible_ssh_extra_args": "-J"}, {}),
         ({"ansible_ssh_common_args": "-o Port = 22"}, {}),
@@ -207,6 +211,19 @@ def test_host_keys_are_checked_on_every_hop(connection: type[Connection], tmp_pa
     assert connection.made[1].options["gateway"] is connection.made[0]
     assert connection.made[1].options["connect_kwargs"]["key_filename"] == str(key)
     assert connection.made[1].options["connect_kwargs"]["look_for_keys"] is False
+
+
+def test_a_proxy_command_is_the_way_to_a_host(connection: type[Connection]) -> None:
+    variables = {
+        "ansible_host": "10.0.0.1",
+        "ansible_port": 2222,
+        "ansible_ssh_common_args": "-o ProxyCommand='ssh -W %h:%p %r@bastion -e %%'",
+    }
+    remote.Remote("web1", variables, "shop").connect()
+    assert connection.made[0].options["gateway"] == "ssh -W 10.0.0.1:2222 deploy@bastion -e %"
+    variables["ansible_ssh_common_args"] = "-o ProxyCommand=none"
+    remote.Remote("web1", variables, "shop").connect()
+    assert connection.made[1].options["gateway"] is None
 
 
 def test_a_host_that_is_gone_is_noticed(connection: type[Connection]) -> None:

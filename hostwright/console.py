@@ -29,8 +29,9 @@ class Reporter:
         self._color = not json_lines and self._out.isatty() and "NO_COLOR" not in os.environ
         if log:
             try:
-                log.parent.mkdir(parents=True, exist_ok=True)
-                log.touch()
+                # What an application prints where it fails is in the events too.
+                log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                log.touch(mode=0o600)
             except OSError as error:
                 raise BadInput(
                     f"the events can't be kept in {log.parent}: {error.strerror}",

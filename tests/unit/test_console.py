@@ -171,3 +171,9 @@ def test_a_question_that_nobody_can_answer(monkeypatch: pytest.MonkeyPatch) -> N
 def test_times(monkeypatch: pytest.MonkeyPatch) -> None:
     assert console.since(None) == ""
     assert len(console.since(1767225600.0)) == len("2026-01-01 00:00:00")
+
+
+def test_the_events_are_their_users_own(tmp_path: Path) -> None:
+    log = tmp_path / "shop" / "op.jsonl"
+    console.Reporter(True, log, io.StringIO()).event("begin")
+    assert (log.stat().st_mode & 0o777, log.parent.stat().st_mode & 0o777) == (0o600, 0o700)

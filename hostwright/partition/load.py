@@ -10,8 +10,11 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, BinaryIO
+
+import psycopg2
 
 from hostwright.errors import BadInput
 from hostwright.partition import render
@@ -19,10 +22,10 @@ from hostwright.partition.catalog import INTEGERS, Table
 from hostwright.partition.connection import transaction
 from hostwright.partition.spec import PartitionSpec
 
-FIRST_PIECE, LARGEST_PIECE = 1 << 18, 1 << 23
-"""Bytes of the file that are sorted while those before them are sent. The first are few, so that sending begins."""
 BLOCK = 1 << 15
 """Bytes that are looked at together: where all their days are of one child, no line is looked at by itself."""
+HELD = 1 << 23
+"""Bytes of rows in no order that are held at most, to be sent with others of their child."""
 
 
 def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, progress: Callable[[int], None]) -> int:
@@ -42,22 +45,53 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, p
             if unknown
             else f"{spec.key}, by which rows find their child, is not there.",
         )
-    count = 0
     # A child does not number its rows by itself where the table has an identity column, before PostgreSQL 17.
     unnumbered = set(table.identity) - set(header)
     router = Router(spec, table, by_table=bool(unnumbered) and (table.kind != "partitioned" or table.version < 17))
-    with transaction(connection, f"{spec.table}: nothing was loaded") as cursor, ThreadPoolExecutor(1) as sender:
-        cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'")
-        sent: Future[None] | None = None
-        for rows, pieces in routed(source, header.index(spec.key), router):
-            if sent:
-                sent.result()
+    count, unsaid = 0, 0
+
+    def counted(parts: Iterator[tuple[str, bytes, int]]) -> Iterator[bytes]:
+        nonlocal count, unsaid
+        for _, data, rows in parts:
+            yield data
+            count, unsaid = count + rows, unsaid + len(data)
+            if unsaid >= HELD:
                 progress(count)
-            sent = sender.submit(_send, cursor, spec, header, pieces)
-            count += rows
-        if sent:
-            sent.result()
+                unsaid = 0
+
+    with transaction(connection, f"{spec.table}: nothing was loaded") as cursor:
+        cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'")
+        for target, parts in groupby(routed(source, header.index(spec.key), router), key=itemgetter(0)):
+            stream = _Stream(counted(parts))
+            name = f"{render.identifier(spec.schema_name)}.{render.identifier(target)}"
+            copy = f"COPY {name} ({render.identifiers(header)}) FROM STDIN WITH (FORMAT csv)"
+            try:
+                cursor.copy_expert(copy, stream, size=BLOCK)
+            except psycopg2.Error:
+                if stream.error:
+                    raise stream.error from None
+                raise
     return count
+
+
+class _Stream:
+    """What COPY reads: rows that are sorted while the server takes those before them."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._part = io.BytesIO()
+        self.error: BaseException | None = None
+        """Why it ended too early; psycopg2 keeps only the text of it."""
+
+    def read(self, size: int) -> bytes:
+        if data := self._part.read(size):
+            return data
+        try:
+            self._part = io.BytesIO(next(self._parts, b""))
+        except BaseException as error:
+            self.error = error
+            raise
+        return self._part.read(size)
 
 
 def _header(source: BinaryIO) -> list[str]:
@@ -68,39 +102,38 @@ def _header(source: BinaryIO) -> list[str]:
     return next(csv.reader([line]), [])
 
 
-def _send(cursor: Any, spec: PartitionSpec, header: list[str], pieces: dict[str, bytes]) -> None:
-    for target, data in pieces.items():
-        name = f"{render.identifier(spec.schema_name)}.{render.identifier(target)}"
-        copy = f"COPY {name} ({render.identifiers(header)}) FROM STDIN WITH (FORMAT csv)"
-        cursor.copy_expert(copy, io.BytesIO(data))
+def routed(source: BinaryIO, at: int, route: Router) -> Iterator[tuple[str, bytes, int]]:
+    """The rows of `source`, whose key is the column `at`, as (table that they go to, text, number of rows).
 
-
-def routed(source: BinaryIO, at: int, route: Router) -> Iterator[tuple[int, dict[str, bytes]]]:
-    """(number of rows, text by the table that it goes to) of each piece of `source`; the key is the column `at`."""
+    A block of one table goes out at once; rows in no order are held until there are many for each table.
+    """
     # The first ten characters of the key of each line; nothing of a line that has no such key.
     days = re.compile(rb"(?:[^,\n]*,){%d}([^,\n]{10})[^\n]*\n|[^\n]*\n" % at)
-    size, number, rows, held = FIRST_PIECE, 2, 0, 0
-    targets: dict[str, list[bytes]] = defaultdict(list)
+    number, size = 2, 0
+    held: dict[str, list[bytes]] = defaultdict(list)
+
+    def sorted_ones() -> Iterator[tuple[str, bytes, int]]:
+        for target, lines in held.items():
+            yield target, b"".join(lines), len(lines)
+        held.clear()
+
     for block in _blocks(source):
         homes = set() if b'"' in block else {route.of_day(day) for day in set(days.findall(block))}
         home = homes.pop() if len(homes) == 1 else None
+        if home is None:
+            _by_line(block, number, at, route, held)
+            size += len(block)
+        if home or size >= HELD:
+            yield from sorted_ones()
+            size = 0
         if home:
-            targets[home].append(block)
-            rows += block.count(b"\n")
-        else:
-            rows += _by_line(block, number, at, route, targets)
+            yield home, block, block.count(b"\n")
         number += block.count(b"\n")
-        held += len(block)
-        if held >= size:
-            yield rows, {target: b"".join(those) for target, those in targets.items()}
-            targets.clear()
-            rows, held, size = 0, 0, min(size * 2, LARGEST_PIECE)
-    if rows:
-        yield rows, {target: b"".join(those) for target, those in targets.items()}
+    yield from sorted_ones()
 
 
-def _by_line(block: bytes, number: int, at: int, route: Router, targets: dict[str, list[bytes]]) -> int:
-    """Sort the lines of `block`, the first of which has that number in the file, into `targets`; returns how many."""
+def _by_line(block: bytes, number: int, at: int, route: Router, targets: dict[str, list[bytes]]) -> None:
+    """Sort the lines of `block`, the first of which has that number in the file, into `targets`."""
     lines = _lines(block)
     key = _key if b'"' in block else _plain_key
     for index, line in enumerate(lines):
@@ -114,7 +147,6 @@ def _by_line(block: bytes, number: int, at: int, route: Router, targets: dict[st
                 "Nothing was loaded.",
             ) from None
         targets[target].append(line + b"\n")
-    return len(lines)
 
 
 def _blocks(source: BinaryIO) -> Iterator[bytes]:

@@ -36,9 +36,9 @@ MONTHS = table(
 
 def routed(text: str, at: int = 0, of: Table = MONTHS) -> dict[str, str]:
     found: dict[str, str] = {}
-    for _, pieces in load.routed(io.BytesIO(text.encode()), at, load.Router(SPEC, of)):
-        for target, data in pieces.items():
-            found[target] = found.get(target, "") + data.decode()
+    for target, data, rows in load.routed(io.BytesIO(text.encode()), at, load.Router(SPEC, of)):
+        assert rows == len(list(csv.reader(io.StringIO(data.decode(), newline=""))))
+        found[target] = found.get(target, "") + data.decode()
     return found
 
 
@@ -132,7 +132,7 @@ def test_rows_go_where_a_csv_reader_would_send_them(
     whole = text.getvalue() if ended else text.getvalue().removesuffix(end)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "BLOCK", size)
-        patch.setattr(load, "FIRST_PIECE", size)
+        patch.setattr(load, "HELD", size)
         found = routed(whole, 1)
     expected: dict[str, list[list[str]]] = {}
     for one, moment, two in rows:

@@ -140,7 +140,8 @@ def _once(cursor: Any, step: Step, started: float) -> int:
             cursor.execute("ROLLBACK")
             if time.monotonic() - started > PATIENCE:
                 raise HostwrightError(
-                    f"{step.title}: the table was locked by others for {PATIENCE:.0f} s; nothing of this step was done",
+                    f"{step.title}: the table was locked by others for {time.monotonic() - started:.0f} s;"
+                    " nothing of this step was done",
                     "Look for long transactions in pg_stat_activity, then apply again.",
                 ) from None
             time.sleep(wait)

@@ -213,17 +213,20 @@ def _partition(names: Mapping[str, Any], child: str, bound: str, inside: str) ->
 
 def _attached(spec: PartitionSpec, table: Table, names: Mapping[str, Any], upper: Bound) -> list[Step]:
     """A plain table becomes the first child of a partitioned one: nothing is copied."""
+    told = turned(spec, table, names)
+    primary = told["primary"]
     values = {
-        **turned(spec, table, names),
+        **told,
         "child": periods.child_name(spec.table_name, "_pmin"),
         "upper": upper,
-        "index": periods.child_name(spec.table_name, "_pmin_pkey"),
+        # A primary key that holds the partition key stays as it is, and what points to it.
+        "index": periods.child_name(spec.table_name, "_pmin_pkey") if len(table.primary_key) < len(primary) else "",
         "check": periods.child_name(spec.table_name, "_pmin_bound"),
     }
     # The bound comes last, since it is one for new rows too, and making the index can take hours.
     whole = f"make {spec.table_name} partitioned, with what is there as its first child"
     return [
-        *([Step("index for the new primary key", "adopt_index", values, "alone")] if values["primary"] else []),
+        *([Step("index for the new primary key", "adopt_index", values, "alone")] if values["index"] else []),
         Step("bound what is there (no lock is held while rows are read)", "adopt_check", values),
         Step("prove the bound", "adopt_validate", values, "alone", cleanup="adopt_uncheck"),
         Step(whole, "adopt", values, cleanup="adopt_uncheck"),

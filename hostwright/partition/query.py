@@ -42,6 +42,8 @@ def rows(connection: Any, query: str) -> Iterator[BinaryIO]:
                     cursor.execute("COMMIT")
             except psycopg2.Error as error:
                 failed.append(error)
+                with contextlib.suppress(psycopg2.Error):
+                    connection.cursor().execute("ROLLBACK")
 
     thread = threading.Thread(target=ask)
     thread.start()

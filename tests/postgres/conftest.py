@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hostwright.partition import apply, catalog, plan
+from hostwright.partition import apply, catalog, plan, render
 from hostwright.partition.spec import PartitionSpec
 from tests.conftest import need
 from tests.postgres import servers
@@ -75,6 +76,14 @@ class Database:
         """Rows by table, without the empty ones."""
         found = self.run(f"SELECT tableoid::regclass::text, count(*) FROM {table} GROUP BY 1 ORDER BY 1")
         return dict(found)
+
+    def wipe(self) -> None:
+        """Drop all tables of the owner's in the schema public."""
+        self.run("SET client_min_messages = error")
+        while left := self.run(
+            "SELECT format('DROP TABLE %I CASCADE', tablename) FROM pg_tables WHERE schemaname = 'public' LIMIT 1"
+        ):
+            self.run(left[0][0])
 
     def snapshot(self) -> list[tuple[Any, ...]]:
         """All relations, columns, constraints, grants and triggers, to show that nothing has changed."""
@@ -180,6 +189,12 @@ def sessions(database: Database, work: Callable[[Any, random.Random, int], None]
         for thread in threads:
             thread.join()
     assert failures == []
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what nobody waits for wait for a moment only."""
+    original = render.sql
+    monkeypatch.setattr(render, "sql", lambda step: re.sub("'(60s|10min)'", "'200ms'", original(step)))
 
 
 def spec(**values: Any) -> PartitionSpec:

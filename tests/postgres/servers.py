@@ -35,6 +35,7 @@ SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
+    "wal_level": "logical",
     "max_connections": "50",
     "max_locks_per_transaction": "256",
     "shared_buffers": "64MB",

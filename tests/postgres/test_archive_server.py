@@ -291,6 +291,35 @@ def test_a_move_that_is_cut_off_is_gone_on_with(linked: Database, far: Far, want
     assert problems(linked, wanted) == []
 
 
+def test_an_apply_lets_a_child_be_written_to_again(linked: Database, far: Far, wanted: PartitionSpec) -> None:
+    def told(title: str) -> None:
+        if title.startswith("keep"):
+            linked.connection.close()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        move(linked, far, wanted, told=told)
+    linked.connection = linked.connect()
+    settle(linked)
+    assert linked.apply(wanted) == [f"let {DECEMBER} be written to again"]
+    assert linked.plan(wanted) == []
+    linked.run("UPDATE events SET kind = 'x' WHERE id = 11")
+    move(linked, far, wanted)
+    assert len(whole(linked, wanted)) == 50
+
+
+def test_a_late_row_waits_for_a_child_that_comes_back(linked: Database, far: Far, wanted: PartitionSpec) -> None:
+    if wanted.strategy == "declarative":
+        wanted = wanted.model_copy(update={"overflow": "default"})
+        linked.apply(wanted)
+    move(linked, far, wanted)
+    linked.run("INSERT INTO events (id, created_at) VALUES (100, '2025-12-24+00')")
+    bring_back(linked, far, wanted)
+    linked.apply(wanted)
+    assert linked.counts()[DECEMBER] == 11
+    assert linked.plan(wanted) == []
+
+
 def forked(work: Callable[[], None]) -> tuple[int, int]:
     """Do `work` in a process of its own; returns its id, and a descriptor that has a byte once it has begun."""
     reader, writer = os.pipe()

@@ -13,12 +13,12 @@ import pytest
 from hostwright.errors import HostwrightError
 from hostwright.partition import apply, catalog, render
 from tests.postgres import servers
-from tests.postgres.conftest import UTC, Database, spec
+from tests.postgres.conftest import UTC, Database, impatient, spec
 
 ADOPTED = [
+    "index for the new primary key",
     "bound what is there (no lock is held while rows are read)",
     "prove the bound",
-    "index for the new primary key",
     "make events partitioned, with what is there as its first child",
 ]
 
@@ -171,6 +171,7 @@ def test_a_host_that_slept_catches_up(events: Database) -> None:
 
 def test_never_waits_long_for_a_lock(events: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apply, "PATIENCE", 0.5)
+    impatient(monkeypatch)
     holder = events.connect()
     holder.autocommit = False
     holder.cursor().execute("LOCK TABLE events IN ROW EXCLUSIVE MODE")

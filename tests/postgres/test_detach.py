@@ -11,10 +11,9 @@ import pytest
 
 from hostwright.errors import HostwrightError
 from hostwright.partition import apply, catalog, plan, verify
-from hostwright.partition.plan import Step
 from hostwright.partition.spec import PartitionSpec
 from tests.postgres import servers
-from tests.postgres.conftest import UTC, Database, spec
+from tests.postgres.conftest import UTC, Database, impatient, spec
 
 LATER = dt.datetime(2026, 7, 2, tzinfo=UTC)
 """events_pmin and April are older than two months."""
@@ -134,7 +133,7 @@ def test_rows_do_not_come_to_a_child_that_leaves(events: Database, wanted: Parti
 
 def test_a_reader_that_does_not_end(events: Database, wanted: PartitionSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apply, "PATIENCE", 0.2)
-    monkeypatch.setattr("hostwright.partition.render.sql", _impatient(events))
+    impatient(monkeypatch)
     reader = events.connect()
     reader.autocommit = False
     reader.cursor().execute("SELECT count(*) FROM events")
@@ -142,17 +141,6 @@ def test_a_reader_that_does_not_end(events: Database, wanted: PartitionSpec, mon
         events.apply(wanted, LATER)
     reader.close()
     assert events.apply(wanted, LATER)[0] == "finish with events_pmin"
-
-
-def _impatient(database: Database) -> object:
-    from hostwright.partition import render
-
-    original = render.sql
-
-    def sql(step: Step) -> str:
-        return original(step).replace("'60s'", "'200ms'")
-
-    return sql
 
 
 def test_a_child_goes_to_another_schema(events: Database, wanted: PartitionSpec) -> None:

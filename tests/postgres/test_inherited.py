@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from hostwright.errors import BadInput
-from hostwright.partition import apply, catalog, undo
+from hostwright.partition import apply, catalog, undo, verify
 from tests.postgres.conftest import NOW, UTC, Database, spec
 
 MONTHS = ["2025-11", "2025-12", "2026-01", "2026-02", "2026-03"]
@@ -212,6 +212,53 @@ def test_what_was_changed_by_hand_is_seen_and_mended(events: Database, strategy:
     assert any(title.startswith("send ") for title in titles)
     events.apply(wanted(strategy))
     assert events.apply(wanted(strategy)) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE events DISABLE TRIGGER hostwright_insert",
+        "ALTER TABLE events DISABLE TRIGGER USER",
+        "DROP TRIGGER hostwright_update ON events",
+        "DROP TRIGGER hostwright_moved ON events_p202601",
+        "ALTER TABLE events_p202601 DISABLE TRIGGER hostwright_move",
+    ],
+)
+def test_triggers_that_are_off_are_seen_and_mended(events: Database, strategy: str, statement: str) -> None:
+    events.apply(wanted(strategy))
+    events.run(statement)
+    found = verify.problems(events.connection, wanted(strategy), catalog.read(events.connection, wanted(strategy)), NOW)
+    assert ("events_p202601 has lost the triggers that move rows: apply" in found) == ("p202601" in statement)
+    assert events.apply(wanted(strategy)) != []
+    assert events.apply(wanted(strategy)) == []
+    assert insert(events, 100, "2025-12-24+00") == "events_p202512"
+    for moment, home in (("2026-01-05", "events_p202601"), ("2025-11-05", "events_p202511")):
+        events.run("UPDATE events SET created_at = %s WHERE id = 100", moment + "+00")
+        assert events.one("SELECT tableoid::regclass::text FROM events WHERE id = 100") == home
+
+
+def test_a_child_without_its_triggers_can_leave(events: Database, strategy: str) -> None:
+    events.apply(wanted(strategy))
+    events.run("DROP TRIGGER hostwright_moved ON events_pmin")
+    assert "detach events_pmin (before 2026-01-01 00:00:00+00)" in events.apply(wanted(strategy, keep=2))
+
+
+def test_a_table_that_is_renamed(events: Database, strategy: str) -> None:
+    """By a migration that changes db_table, and then in the spec."""
+    events.apply(wanted(strategy))
+    events.run("ALTER TABLE events RENAME TO happenings")
+    renamed = spec(strategy=strategy, premake=1, table="happenings")
+    for _ in range(2):
+        events.apply(renamed)
+    assert events.plan(renamed) == []
+    events.run("INSERT INTO happenings (id, created_at) VALUES (100, '2025-12-24+00')")
+    assert events.one("SELECT tableoid::regclass::text FROM happenings WHERE id = 100") == "events_p202512"
+    assert events.run("SELECT table_name, problem FROM hostwright.health WHERE problem LIKE '%%gone%%'") == [
+        ("events", "the table is gone, and its line in hostwright.partitioned is not")
+    ]
+    events.run("DELETE FROM hostwright.partitioned WHERE table_name = 'events'")
+    assert events.maintain() == []
+    assert events.one("SELECT count(*) FROM hostwright.partitioned WHERE failure IS NOT NULL") == 0
 
 
 def test_what_inheritance_cannot_do_is_refused(events: Database) -> None:

@@ -1,0 +1,69 @@
+"""Django's migrations of a divided table do what they do to a plain one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.postgres.conftest import Database, spec
+from tests.postgres.test_django import library  # noqa: F401
+
+PROGRAM = Path(__file__).with_name("django_migrations.py")
+ROWS = (
+    "INSERT INTO events (created_at, kind, count) SELECT timestamptz '2025-11-05+00' + n * interval '3 days', 'old', n"
+    " FROM generate_series(1, 40) n"
+)
+
+
+def migrate(verb: str, database: Database, library: str) -> list[Any]:  # noqa: F811
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), verb, database.server.dsn(database.name, "shop")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": library},
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"strategy": "declarative"},
+        {"strategy": "declarative", "adopt": "drain"},
+        {"strategy": "declarative", "adopt": "copy"},
+        {"strategy": "landing"},
+    ],
+    ids=["attach", "drain", "copy", "landing"],
+)
+def test_every_operation(database: Database, values: dict[str, Any], library: str) -> None:  # noqa: F811
+    if values["strategy"] == "declarative" and database.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    migrate("create", database, library)
+    database.run(ROWS)
+    expected = migrate("run", database, library)
+    assert [name for name, result in expected if isinstance(result, str)] == []
+    database.wipe()
+    migrate("create", database, library)
+    database.run(ROWS)
+    wanted = spec(keep=None, **values)
+    for _ in range(2):
+        database.apply(wanted)
+    found = migrate("run", database, library)
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one == other
+    # What a parent of the older strategies got is given to its children by an apply.
+    titles = database.apply(wanted)
+    assert values["strategy"] == "landing" or titles == []
+    assert database.plan(wanted) == []
+    database.run("INSERT INTO events (created_at, kind, count, remark) VALUES ('2026-02-03+00', 'x', 1, '')")
+    assert database.plan(wanted) == []

@@ -279,3 +279,11 @@ def test_unmigrate_refuses_heads_that_the_newer_code_does_not_know(project: Proj
         "the newer release does not have the migrations of the older one: orders.0007_gone"
     )
     assert project.answer("check")["plan"] == []
+
+
+def test_a_host_without_pg_dump_says_so(project: Project) -> None:
+    done = project.run("dump", environment={"DB_NAME": "shop", "PATH": "/nonexistent"})
+    assert (done.returncode, done.stderr) == (
+        1,
+        "pg_dump is not on this host, which migrates: ansible-playbook playbooks/site.yml installs it\n",
+    )

@@ -157,7 +157,10 @@ def dump(request):
     for name, key in (("PGHOST", "HOST"), ("PGPORT", "PORT"), ("PGUSER", "USER"), ("PGPASSWORD", "PASSWORD")):
         if settings.get(key):
             env[name] = str(settings[key])
-    os.execvpe("pg_dump", ["pg_dump", "-Fc", "--no-password", "-d", settings["NAME"]], env)
+    try:
+        os.execvpe("pg_dump", ["pg_dump", "-Fc", "--no-password", "-d", settings["NAME"]], env)
+    except FileNotFoundError:
+        sys.exit("pg_dump is not on this host, which migrates: ansible-playbook playbooks/site.yml installs it")
 
 
 def target(executor, head, stuck):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import apt
 from bench.deploy.site import ROOT, WORK, Deploy, Site, environment, run
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
@@ -65,7 +66,8 @@ class Floor(Peer):
     port = 8001
 
     def install(self) -> None:
-        apt_install("rsync", "rsync")
+        if not shutil.which("rsync"):
+            apt.install("rsync")
 
     def command(self, hosts: Sequence[plan.Host]) -> list[str]:
         addresses = [host.address for host in hosts]
@@ -77,7 +79,8 @@ class Pyinfra(Peer):
     port = 8002
 
     def install(self) -> None:
-        apt_install("rsync", "rsync")
+        if not shutil.which("rsync"):
+            apt.install("rsync")
         lock = HERE / "requirements.txt"
         digest = hashlib.sha256(lock.read_bytes()).hexdigest()
         done = WORK / "pyinfra" / ".ready"
@@ -106,7 +109,8 @@ class Capistrano(Peer):
     port = 8003
 
     def install(self) -> None:
-        apt_install("cap", "capistrano")
+        if not shutil.which("cap"):
+            apt.install("capistrano")
         shutil.copytree(HERE / "capistrano", self.work, dirs_exist_ok=True)
 
     def command(self, hosts: Sequence[plan.Host]) -> list[str]:
@@ -118,18 +122,6 @@ class Capistrano(Peer):
             "BENCH_SSH_CONFIG": str(self.ssh_config),
             "BENCH_REPOSITORY": f"git://{gateway(hosts)}/shop",
         }
-
-
-def apt_install(program: str, package: str) -> None:
-    """Install `package` where `program` is missing."""
-    if shutil.which(program):
-        return
-    if not shutil.which("apt-get"):
-        raise HostwrightError(f"{program} is not installed, and there is no apt-get to install it with")
-    print(f"==> apt-get install {package}")
-    run(["apt-get", "update", "-q"], cwd=ROOT)
-    noninteractive = environment({"DEBIAN_FRONTEND": "noninteractive"})
-    run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package], cwd=ROOT, env=noninteractive)
 
 
 def gateway(hosts: Sequence[plan.Host]) -> str:

@@ -1,7 +1,7 @@
 """`make bench-partition`: divided tables beside plain ones, hand-written partitions and pg_partman, on real servers.
 
-Ratios are a plain table's time by ours, in rounds that take turns: 1 is as fast as a plain table. pg_partman is the
-Debian package's (apt-get install postgresql-15-partman). What else the machine does shows in the figures.
+Ratios are a plain table's time by ours, in rounds that take turns: 1 is as fast as a plain table. pg_partman is
+Debian's package, which is installed where the server is Debian's. What else the machine does shows in the figures.
 """
 
 from __future__ import annotations

@@ -13,13 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import apt
 from bench.partition import tables
 from bench.report import Figure, ratio
+from hostwright.errors import HostwrightError
 from hostwright.partition import catalog
 from hostwright.partition import load as loading
 from tests.postgres import servers
 
-TURNS = 10
+TURNS = 12
 Moments = Callable[[int], list[dt.datetime]]
 
 
@@ -70,18 +72,20 @@ def _writes(
     made = {name: tables.make(server, f"bench_{name}", name, months) for name in (plain, how, *peers)}
     ways = {"single": _single, "1000-row": _many, "COPY": _copy}
     times: dict[str, dict[str, list[float]]] = {way: {name: [] for name in made} for way in ways}
-    for _ in range(rounds):
-        for way, write in ways.items():
-            taken = dict.fromkeys(made, 0.0)
-            # Short turns, so that what else the machine does hits all alike.
-            for _ in range(TURNS):
-                rows = moments({"single": 150, "1000-row": 2000, "COPY": 5000}[way])
-                for name, connection in made.items():
-                    started = time.perf_counter()
-                    write(connection, rows)
-                    taken[name] += time.perf_counter() - started
-            for name, seconds in taken.items():
-                times[way][name].append(seconds)
+    with tables.apart(made.values()):
+        for _ in range(rounds):
+            for way, write in ways.items():
+                taken = dict.fromkeys(made, 0.0)
+                # Short turns, so that what else the machine does hits all alike, each with another one first.
+                for turn in range(TURNS):
+                    rows = moments({"single": 150, "1000-row": 2000, "COPY": 5000}[way])
+                    first = turn % len(made)
+                    for name in [*made][first:] + [*made][:first]:
+                        started = time.perf_counter()
+                        write(made[name], rows)
+                        taken[name] += time.perf_counter() - started
+                for name, seconds in taken.items():
+                    times[way][name].append(seconds)
     for connection in made.values():
         connection.close()
     found = []
@@ -104,7 +108,15 @@ def _writes(
 
 
 def _has_partman(server: servers.Server) -> bool:
-    return Path(f"/usr/share/postgresql/{server.major}/extension/pg_partman.control").exists()
+    """Whether the server has pg_partman: Debian's has, from its package."""
+    extensions = Path(f"/usr/share/postgresql/{server.major}/extension")
+    debian = Path(f"/usr/lib/postgresql/{server.major}/bin/postgres").exists()
+    if debian and not (extensions / "pg_partman.control").exists():
+        try:
+            apt.install(f"postgresql-{server.major}-partman")
+        except HostwrightError as error:
+            print(f"pg_partman is left out: {error}")
+    return (extensions / "pg_partman.control").exists()
 
 
 def _single(connection: Any, rows: list[dt.datetime]) -> None:
@@ -138,15 +150,16 @@ def load(server: servers.Server, rounds: int) -> list[Figure]:
     plain = tables.make(server, "bench_plain", "wide" if how == "declarative" else "plain")
     ours = tables.make(server, "bench_ours", how)
     times: list[list[float]] = [[], []]
-    for _ in range(rounds):
-        started = time.perf_counter()
-        with plain.cursor() as cursor:
-            cursor.copy_expert("COPY events (created_at, kind, payload) FROM STDIN CSV HEADER", io.StringIO(text))
-        times[0].append(time.perf_counter() - started)
-        wanted = tables.spec(strategy=how)
-        started = time.perf_counter()
-        loading.load(ours, wanted, catalog.read(ours, wanted), io.BytesIO(text.encode()), lambda rows: None)
-        times[1].append(time.perf_counter() - started)
+    wanted = tables.spec(strategy=how)
+    with tables.apart([plain, ours]):
+        for _ in range(rounds):
+            started = time.perf_counter()
+            with plain.cursor() as cursor:
+                cursor.copy_expert("COPY events (created_at, kind, payload) FROM STDIN CSV HEADER", io.StringIO(text))
+            times[0].append(time.perf_counter() - started)
+            started = time.perf_counter()
+            loading.load(ours, wanted, catalog.read(ours, wanted), io.BytesIO(text.encode()), lambda rows: None)
+            times[1].append(time.perf_counter() - started)
     plain.close()
     ours.close()
     return [ratio(f"load over 12 months, {how}, PostgreSQL {server.major}", *times, goal=1.0)]

@@ -1,13 +1,15 @@
 """What Django does to a table, as one program: its output is compared between a plain and a partitioned table.
 
-    python django_calls.py create|run "DSN"
+    python django_calls.py create|run|explain "DSN"
 
 `create` makes the table as a migration would; `run` prints one JSON line for each call: its name and its result, or the
-exception that it raised. It runs on Django 2.2 and newer, and on Python 3.5.
+exception that it raised; `explain` one for each filter: its name and the tables that PostgreSQL would read. It runs on
+Django 2.2 and newer, and on Python 3.5.
 """
 
 import datetime as dt
 import json
+import re
 import sys
 
 import django
@@ -43,7 +45,7 @@ if django.VERSION < (3, 0):
 
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist  # noqa: E402
 from django.db import Error, connection, models, transaction  # noqa: E402
-from django.db.models.functions import TruncMonth  # noqa: E402
+from django.db.models.functions import Now, TruncMonth  # noqa: E402
 
 
 class Event(models.Model):
@@ -266,10 +268,35 @@ CALLS = [
     all_rows,
 ]
 
+FILTERS = {
+    "gte and lt": {"created_at__gte": month(1, 1), "created_at__lt": month(1, 20)},
+    "range": {"created_at__range": (month(1, 1), month(1, 20))},
+    "exact": {"created_at": month(1, 7)},
+    "in": {"created_at__in": [month(1, 7), month(1, 8)]},
+    "year": {"created_at__year": 2025},
+    "year__gte": {"created_at__year__gte": 2026},
+    "month": {"created_at__month": 1},
+    "date": {"created_at__date": dt.date(2026, 1, 7)},
+    "gte, python's now": {"created_at__gte": month(2, 5)},
+    "gte, Now()": {"created_at__gte": Now() - dt.timedelta(days=1)},
+    "pk": {"pk": 7},
+    "pk and range": {"pk": 7, "created_at__range": (month(1, 1), month(1, 20))},
+}
+
+
+def explain():
+    for name, condition in sorted(FILTERS.items()):
+        plan = Event.objects.filter(**condition).explain()
+        tables = re.findall(r"(?:Scan|using \S+) on (events(?:_pmin|_p\d{6})?)(?: |$)", plan, re.M)
+        print(json.dumps([name, sorted(set(tables))]))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "create":
         with connection.schema_editor() as editor:
             editor.create_model(Event)
+    elif sys.argv[1] == "explain":
+        explain()
     else:
         for call in CALLS:
             try:

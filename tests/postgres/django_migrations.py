@@ -73,6 +73,7 @@ LATER = [
     operations.AddConstraint("Event", models.CheckConstraint(name="event_rank", **{CHECK: models.Q(rank__gte=0)})),
     operations.RemoveConstraint("Event", "event_rank"),
     operations.RemoveIndex("Event", "event_kind_rank"),
+    operations.AddConstraint("Event", models.UniqueConstraint(fields=["id", "created_at"], name="event_both")),
     # Those that were there before the table was divided.
     operations.RemoveIndex("Event", "event_count"),
     operations.AlterField("Event", "kind", models.CharField(max_length=80)),

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
-from tests.postgres.conftest import Database, spec
+from tests.postgres.conftest import NOW, Database, spec
 from tests.postgres.test_django import library  # noqa: F401
 
 PROGRAM = Path(__file__).with_name("django_migrations.py")
@@ -32,6 +33,27 @@ def migrate(verb: str, database: Database, library: str) -> list[Any]:  # noqa: 
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("strategy", ["declarative", "landing"])
+def test_a_key_that_is_renamed(events: Database, strategy: str) -> None:
+    if strategy == "declarative" and events.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    for _ in range(2):
+        events.apply(spec(strategy=strategy, adopt="drain", keep=None))
+    events.run("ALTER TABLE events RENAME created_at TO happened_at")
+    renamed = spec(strategy=strategy, key="happened_at", keep=None)
+    if strategy == "landing":
+        with pytest.raises(psycopg2.Error, match="created_at"):
+            events.run("INSERT INTO events (happened_at) VALUES ('2025-12-24+00')")
+    for _ in range(2):
+        events.apply(renamed)
+    assert events.plan(renamed) == []
+    events.run("INSERT INTO events (happened_at) VALUES ('2025-12-24+00')")
+    events.run("UPDATE events SET happened_at = '2026-01-24+00' WHERE happened_at = '2025-12-24+00'")
+    assert events.counts()["events_p202601"] == 11
+    assert events.maintain(NOW.replace(month=5)) != []
+    assert events.one("SELECT count(*) FROM hostwright.partitioned WHERE failure IS NOT NULL") == 0
 
 
 @pytest.mark.parametrize(

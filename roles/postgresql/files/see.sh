@@ -1,7 +1,6 @@
 # What is there of the server $1, a version or nothing for the newest, before anything is changed; as NAME=VALUE.
-# $2: the port that it shall have. The rest: names of settings.
+# $2: the port that it shall have.
 version=$1 port=$2
-shift 2
 etc=$(ls -dv /etc/postgresql/${version:-*}/main 2>/dev/null | tail -n 1)
 echo "etc=$etc"
 [ -e "$etc/conf.d/hostwright.conf" ] && echo ours=yes
@@ -11,12 +10,11 @@ awk '/^MemTotal:/ { print "memory_mb=" int($2 / 1024) }' /proc/meminfo
 # A cluster's settings, without those that this role has made.
 settings() {
     cat "$1/postgresql.conf" $(ls "$1"/conf.d/*.conf 2>/dev/null | grep -v /hostwright.conf) 2>/dev/null |
-        sed -n "s/#.*//; s/^[[:blank:]]*\([a-z_]*\)[[:blank:]]*[= ][[:blank:]]*'\{0,1\}\([^']*\).*/\1=\2/p" | sed 's/[[:blank:]]*$//'
+        sed -n "s/#.*//; s/^[[:blank:]]*\([a-z_][a-z_.]*\)[[:blank:]]*[= ][[:blank:]]*'\{0,1\}\([^']*\).*/\1=\2/p" | sed 's/[[:blank:]]*$//'
 }
 for cluster in /etc/postgresql/*/*; do
     if [ "$cluster" != "$etc" ] && settings "$cluster" | grep -qx "port=$port"; then echo "taken_by=$cluster"; fi
 done
 # The distribution's own are nobody's choice.
-[ -z "$etc" ] || settings "$etc" | grep -vx -e max_connections=100 -e shared_buffers=128MB |
-    grep -E "^($(echo "$@" | tr ' ' '|'))="
+[ -z "$etc" ] || settings "$etc" | grep -vx -e max_connections=100 -e shared_buffers=128MB
 true

@@ -23,22 +23,30 @@ if [ -n "$overridden" ]; then
 fi
 
 setting() { sed -n "s/^$1[[:blank:]][[:blank:]]*//p" "$there" | tail -n 1; }
+running() { systemctl is-active --quiet redis-server; }
+# The password goes in on standard input: nobody sees it among the processes.
+ask() {
+    address=$(setting bind | awk '{print $1}') port=$(setting port)
+    case $address in '' | '*' | 0.0.0.0) address=127.0.0.1 ;; esac
+    { sed -n 's/^requirepass /AUTH /p' "$there" | tail -n 1; echo "$1"; } | redis-cli -h "$address" -p "${port:-6379}" 2>&1
+}
+
+if ! grep -q '^# BEGIN hostwright' "$there" && grep -q '^requirepass ' "$1" && [ -z "$(setting requirepass)" ] &&
+    running && ask "INFO keyspace" | grep -q '^db'; then
+    echo "the Redis that runs holds keys of somebody else, who gives no password and would be shut out. Do without redis_password" \
+        "(services.redis.password in the site model), or have him give one first: requirepass in $there" >&2
+    exit 1
+fi
 
 # With an append-only file switched on in its configuration alone, Redis starts without what it holds.
-grep -q "^appendonly yes" "$1" || exit 0
 data=$(setting dir)
 holds() { [ -n "$(find "${data:-/var/lib/redis}" -maxdepth 1 -name "$1" 2>/dev/null)" ]; }
-if holds 'appendonly*'; then exit 0; fi
-if ! systemctl is-active --quiet redis-server; then
+if ! grep -q '^appendonly yes' "$1" || holds 'appendonly*'; then exit 0; fi
+if ! running; then
     holds '*.rdb' || exit 0
     echo "Redis holds data and does not run: start it first, so that none is lost: systemctl start redis-server" >&2
     exit 1
 fi
-address=$(setting bind | awk '{print $1}')
-port=$(setting port)
-case $address in '' | '*' | 0.0.0.0) address=127.0.0.1 ;; esac
-# The password goes in on standard input: nobody sees it among the processes.
-ask() { { sed -n 's/^requirepass /AUTH /p' "$there" | tail -n 1; echo "$1"; } | redis-cli -h "$address" -p "${port:-6379}" 2>&1; }
 case $(ask "CONFIG GET appendonly" | tail -n 1) in
     yes) exit 0 ;;
     no) ask "CONFIG SET appendonly yes" | tail -n 1 | grep -q OK && state=begun ;;

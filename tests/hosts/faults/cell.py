@@ -19,7 +19,7 @@ from hostwright.errors import HostwrightError
 from hostwright.lab import machine
 from tests.hosts.conftest import ROOT, environment
 from tests.hosts.faults.inject import Injector
-from tests.hosts.faults.lab import APP_HOSTS, LAB
+from tests.hosts.faults.lab import APP_HOSTS, BUILD_TIMEOUT, LAB
 from tests.hosts.faults.matrix import Point
 from tests.hosts.faults.results import Cell
 from tests.hosts.labs import Fleet
@@ -30,7 +30,7 @@ REACH = 90
 """Seconds in which the deploy has to come to the point."""
 
 GOAL = 30.0
-"""Seconds to recover."""
+"""Seconds to recover; a command that hangs has its own limit besides."""
 
 PATIENCE = 60
 """Seconds in which the hosts have to end the transaction by themselves, before the next deploy has to do it."""
@@ -268,7 +268,8 @@ def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> di
         over = exited and injector.lift is None
         if over and cell.seconds is not None:
             # A deploy that went on to its end had nothing to recover from.
-            if cell.seconds > GOAL and injector.process.poll() != 0:
+            patience = BUILD_TIMEOUT if cell.fault == "command hangs" else 0
+            if cell.seconds > GOAL + patience and injector.process.poll() != 0:
                 cell.broken.append(f"late: recovered after {cell.seconds} s")
             return seen
         idle = (idle or at) if over and _idle(fleet, seen) else None

@@ -29,6 +29,9 @@ REPOSITORY = machine.CACHE.parent / "tests" / LAB
 DISK = 600 * 1024 * 1024
 """Bytes of the file system on which a host has its releases and its state, so that filling it harms nobody else."""
 
+BUILD_TIMEOUT = 45
+"""Seconds for a command of the build: enough for an honest one on a machine that others use too."""
+
 MOUNTS = {"/mnt/faults/srv": "/srv/shop", "/mnt/faults/var": "/var/lib/hostwright/shop"}
 PROGRAMS = {"fail": "#!/bin/sh\nexit 1\n", "hang": "#!/bin/sh\nexec /usr/bin/sleep 600\n"}
 DISK_UNIT = """\
@@ -127,7 +130,7 @@ def _impatient(site: dict[str, Any]) -> None:
         "keep": 2,
         "confirm_timeout": 10,
         "drain_timeout": 5,
-        "build_timeout": 25,
+        "build_timeout": BUILD_TIMEOUT,
         "migrate_timeout": 15,
     }
     site["health"]["deadline"] = 15

@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 try:
-    from hostwright import config, contract, obstacles, platforms
+    from hostwright import beside, config, contract, obstacles, platforms
     from hostwright.errors import HostwrightError
 except ImportError as error:
     raise AnsibleFilterError(
@@ -34,8 +34,15 @@ def _site(data: Any) -> config.Site:
         raise AnsibleFilterError(str(error)) from None
 
 
+def _together(text: str, host: str, own: Any) -> dict[str, Any]:
+    try:
+        return beside.together(host, text, _plain(own))
+    except HostwrightError as error:
+        raise AnsibleFilterError(str(error)) from None
+
+
 class FilterModule:
-    """`site | hostwright_site` and its companions: most take the raw `site` variable, two what a host printed."""
+    """`site | hostwright_site` and its companions: most take the raw `site` variable, three what a host printed."""
 
     def filters(self) -> dict[str, Any]:
         return {
@@ -69,6 +76,9 @@ class FilterModule:
                 }
                 for timer in contract.timers_on(_site(data), groups, host)
             ],
+            "hostwright_fingerprint": beside.fingerprint,
+            "hostwright_remembered": lambda own: beside.remembered(_plain(own)),
+            "hostwright_together": _together,
             "hostwright_host": lambda text: platforms.seen(text).facts(),
             "hostwright_environment_objection": lambda data, host, systemd: platforms.environment_objection(
                 host, systemd, contract.environment(_site(data))

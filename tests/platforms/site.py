@@ -41,6 +41,7 @@ def packages(platform: Platform) -> list[str]:
         "packages": {"run": [], "build": []},
         "python": {"version": "3", "interpreter": None},
         "services": {"postgresql_version": None, "redis": {}, "amqp": {}},
+        "releases": {"dump_before_migrate": True},
     }
     variables = {"_site": site, "_host": platform.facts()}
     variables |= dict.fromkeys(["_is_web", "_is_app", "_is_db", "_is_broker"], True)

@@ -1,0 +1,106 @@
+"""Two sites on one host: each is provisioned and deployed by itself, and leaves the other as it is."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.hosts.conftest import ROOT
+from tests.hosts.labs import Fleet, all_hosts, fleet
+
+pytestmark = [pytest.mark.hosts, all_hosts]
+
+LAB = "beside"
+BLOG = "inventory/besideblog"
+# As docs/howto/second-site.md says.
+REMOVE = "systemctl disable --now 'blog-*' 'hostwright-blog-*'; rm /etc/hostwright/blog/beside.json"
+
+
+class Two(Fleet):
+    """The host, and the inventories of both sites."""
+
+    def blog(self, *argv: str) -> str:
+        # Ansible and fab take the last inventory that they are given.
+        return super(Fleet, self).run(*argv, "-i", BLOG)
+
+    def text(self, name: str) -> tuple[int, str]:
+        """The status and the page of a site by its name."""
+        request = urllib.request.Request(self.url, headers={"Host": f"{name}.example.com"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, ""
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Two]:
+    with fleet(LAB, "one") as made:
+        first, second = ROOT / "inventory" / LAB, ROOT / BLOG
+        found = Two(made.hosts, made.repository)
+        found.change_site(lambda site: site["web"].update(domains=["shop.example.com"]))
+        shutil.rmtree(second, ignore_errors=True)
+        try:
+            shutil.copytree(first, second)
+            path = second / "group_vars" / "all" / "site.yml"
+            path.write_text(yaml.safe_dump(blog(yaml.safe_load(path.read_text()))))
+            yield found
+        finally:
+            shutil.rmtree(second, ignore_errors=True)
+
+
+def blog(variables: dict[str, Any]) -> dict[str, Any]:
+    """The sample once more, under another name, with a database and a Redis database of its own."""
+    site = variables["site"]
+    site["name"] = "blog"
+    site["web"]["domains"] = ["blog.example.com"]
+    site["env"] |= {"DB_NAME": "blog", "SHOP_TASK_LOG": "/srv/blog/shared/tasks/log"}
+    site["secrets"]["BROKER_URL"] = site["secrets"]["BROKER_URL"].replace(":6379/0", ":6379/1")
+    site["services"]["databases"] = [{"name": "blog", "password": "{{ shop_database_password }}"}]
+    site["services"]["redis"]["databases"] = {"broker": 1}
+    return variables
+
+
+def test_each_leaves_the_other_as_it_is(two: Two) -> None:
+    two.run("ansible-playbook", "playbooks/bootstrap.yml")
+    two.run("ansible-playbook", "playbooks/site.yml")
+    two.deploy_text("the shop")
+    two.blog("ansible-playbook", "playbooks/site.yml")
+    assert two.text("blog")[0] == 502  # nginx knows it, and there is no release yet.
+    assert "the shop" in two.text("shop")[1]
+    two.commit({"shop/templates/banner.txt": "the blog\n"}, "the blog")
+    two.blog("fab", "deploy")
+    assert ("the shop" in two.text("shop")[1], "the blog" in two.text("blog")[1]) == (True, True)
+    assert two.text("nobody")[0] == 404
+
+    two.changes_nothing("playbooks/site.yml")
+    again = two.blog("ansible-playbook", "playbooks/site.yml")
+    assert "changed=0 " in again
+    two.fab("restart")
+    two.blog("fab", "restart")
+    assert ("the shop" in two.text("shop")[1], "the blog" in two.text("blog")[1]) == (True, True)
+
+
+def test_another_password_for_the_one_redis_is_refused(two: Two) -> None:
+    path = ROOT / BLOG / "group_vars" / "all" / "vars.yml"
+    kept = path.read_text()
+    path.write_text(kept.replace("nor-is-this", "another"))
+    try:
+        said = super(Fleet, two).run("ansible-playbook", "playbooks/site.yml", "-i", BLOG, status=2)
+    finally:
+        path.write_text(kept)
+    assert "shop is there, and its Redis has another password" in said
+
+
+def test_one_is_taken_away(two: Two) -> None:
+    two.on_host("sh", "-c", REMOVE)
+    two.run("ansible-playbook", "playbooks/site.yml")
+    assert "the shop" in two.text("shop")[1]
+    assert two.text("blog")[0] == 404
+    assert "blog" not in two.on_host("sh", "-c", "cat /etc/postgresql/*/main/pg_hba.conf")

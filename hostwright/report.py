@@ -40,7 +40,8 @@ def junit(events: Events) -> str:
         "failures": sum(step.get("status") == "failed" for step in steps) + bool(failed),
         "skipped": sum(step.get("status") in ("skipped", "cancelled") for step in steps),
     }
-    suite = xml.Element("testsuite", name=title(events), time=_seconds(events[-1]["elapsed"]), **_texts(count))
+    about = {"name": title(events), "time": _seconds(events[-1]["elapsed"]), **count}
+    suite = xml.Element("testsuite", _texts(about))
     for step in steps:
         _case(suite, step["host"], step["step"], step.get("seconds"), step.get("status"), str(step.get("detail", "")))
     site, kind = str(events[0]["site"]), str(events[0]["kind"])
@@ -51,8 +52,7 @@ def junit(events: Events) -> str:
 
 
 def _case(suite: xml.Element, group: Any, name: Any, seconds: Any, status: Any, said: str) -> None:
-    about = _texts({"classname": group, "name": name})
-    case = xml.SubElement(suite, "testcase", time=_seconds(seconds), **about)
+    case = xml.SubElement(suite, "testcase", _texts({"classname": group, "name": name, "time": _seconds(seconds)}))
     if status == "failed":
         said = _allowed(said or "see the run's own case, or the log of the step")
         xml.SubElement(case, "failure", message=said.split("\n")[0]).text = said

@@ -518,6 +518,10 @@ class Site(Model):
         names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
         if self.celery:
             names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])
+        tables = [f"{p.database or ''} {p.schema_name}.{p.table_name}".strip() for p in self.partitions]
+        both = sorted({table for table in tables if tables.count(table) > 1})
+        if both:
+            raise ValueError(f"partitions: there twice: {', '.join(both)}")
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two processes or timers would share a unit's name: {', '.join(twice)}")

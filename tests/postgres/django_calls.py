@@ -1,13 +1,14 @@
 """What Django does to a table, as one program: its output is compared between a plain and a partitioned table.
 
-    python django_calls.py create|run|explain "DSN"
+    python django_calls.py create|run|explain "DSN" [keyed]
 
 `create` makes the table as a migration would; `run` prints one JSON line for each call: its name and its result, or the
-exception that it raised; `explain` one for each filter: its name and the tables that PostgreSQL would read. It runs on
-Django 2.2 and newer, and on Python 3.5.
+exception that it raised; `explain` one for each filter: its name and the tables that PostgreSQL would read. Where it is
+`keyed`, keys come from the application. It runs on Django 2.2 and newer, and on Python 3.5.
 """
 
 import datetime as dt
+import itertools
 import json
 import re
 import sys
@@ -47,9 +48,18 @@ from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist  
 from django.db import Error, connection, models, transaction  # noqa: E402
 from django.db.models.functions import Now, TruncMonth  # noqa: E402
 
+NUMBERS = itertools.count(1)
+
+
+def next_key():
+    return next(NUMBERS)
+
 
 class Event(models.Model):
-    id = models.BigAutoField(primary_key=True)
+    if "keyed" in sys.argv:
+        id = models.BigIntegerField(primary_key=True, default=next_key)
+    else:
+        id = models.BigAutoField(primary_key=True)
     created_at = models.DateTimeField(db_index=True)
     kind = models.CharField(max_length=40)
     count = models.IntegerField(default=0)

@@ -305,7 +305,7 @@ def test_an_apply_lets_a_child_be_written_to_again(linked: Database, far: Far, w
     assert linked.plan(wanted) == []
     linked.run("UPDATE events SET kind = 'x' WHERE id = 11")
     move(linked, far, wanted)
-    assert len(whole(linked, wanted)) == 50
+    assert len(whole(linked, wanted)) == 40
 
 
 def test_a_late_row_waits_for_a_child_that_comes_back(linked: Database, far: Far, wanted: PartitionSpec) -> None:

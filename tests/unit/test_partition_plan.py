@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from hostwright import config
 from hostwright.errors import BadInput
 from hostwright.partition import catalog, plan, render, strategy, undo
 from hostwright.partition.spec import PartitionSpec
@@ -468,6 +469,15 @@ def test_auto_goes_by_the_version(version: float, wanted: dict[str, Any], chosen
 def test_a_bad_spec_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         spec(**values)
+
+
+def test_a_table_has_one_spec() -> None:
+    site = {"name": "shop", "source": {"git": "."}}
+    partitions = [{"table": "events", "key": "a"}, {"table": "public.events", "wide": ["b"]}]
+    with pytest.raises(BadInput, match=r"partitions: there twice: public.events"):
+        config.load({**site, "partitions": partitions})
+    partitions[1]["database"] = "other"
+    assert len(config.load({**site, "partitions": partitions}).partitions) == 2
 
 
 def test_undo_of_what_is_not_divided() -> None:

@@ -13,6 +13,9 @@ import pytest
 from hostwright.errors import HostwrightError
 from hostwright.partition import apply, catalog, undo
 from hostwright.partition.plan import Step
+from hostwright.partition.spec import SplitSpec
+from hostwright.partition.split import catalog as split_catalog
+from hostwright.partition.split import plan as split_plan
 from tests.postgres.conftest import EVENTS, NOW, Database, spec
 
 STRIDE = 7
@@ -140,6 +143,38 @@ def test_killed_before_any_statement(installed: Database, strategy: str, way: st
         if way == "back":
             assert installed.one("SELECT count(*) FROM pg_inherits") == 0
             assert installed.one("SELECT count(*) FROM ONLY events") == 31
+
+
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_a_split_killed_before_any_statement(installed: Database, way: str) -> None:
+    wanted = SplitSpec(table="events", wide=["payload"])
+
+    def steps() -> list[Step]:
+        found = split_catalog.read(installed.connection, wanted)
+        return split_plan.undo(wanted, found) if way == "back" else split_plan.plan(wanted, found)
+
+    def begin() -> list[Step]:
+        fresh(installed, "")
+        installed.run("DROP TABLE IF EXISTS hostwright.split")
+        if way == "back":
+            found = split_catalog.read(installed.connection, wanted)
+            apply.apply(installed.connection, split_plan.plan(wanted, found), lambda *_: None)
+        return steps()
+
+    total = through(installed, begin(), -1)
+    for at in points(total, installed.major):
+        planned = begin()
+        with pytest.raises(HostwrightError, match="connection was lost"):
+            through(installed, planned, at)
+        installed.connection = installed.connect()
+        assert installed.one("SELECT count(*) FROM events") == 30, at
+        installed.run("INSERT INTO events (id, created_at) VALUES (1000, '2026-03-15 12:00+00')")
+        installed.run("UPDATE events SET payload = 'new' WHERE id = 1000")
+        apply.apply(installed.connection, steps(), lambda *_: None)
+        assert steps() == [], at
+        ids = [number for (number,) in installed.run("SELECT id FROM events ORDER BY id")]
+        assert ids == [*range(1, 31), 1000], at
+        assert installed.one("SELECT payload FROM events WHERE id = 1000") == "new"
 
 
 @pytest.mark.parametrize("template", ["adopt_index", "turn_index"])

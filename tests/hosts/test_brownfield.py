@@ -301,7 +301,8 @@ def test_a_wrong_clock_is_named(web: Host) -> None:
         said = web.site(status=2)
     finally:
         web.on("web1", "rm", "/usr/local/bin/date")
-    assert "web1: its clock is 3 days behind this machine's. Set it: timedatectl set-ntp true" in said
+    assert "web1: its clock is 3 days behind this machine" in said
+    assert "Set it: timedatectl set-ntp true" in said
 
 
 def test_no_way_to_an_index(web: Host, before: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from hostwright.tasks._task import task
 
 PENDING = 3
 """Exit status of a plan that has something to do."""
-FOLDED = "-- (600 lines that are the same for every table: templates/partition/library.sql.j2, or --json)\n"
+FOLDED = "-- ({} lines that are the same for every table: templates/partition/library.sql.j2, or --json)\n"
 """What a person sees of the functions in the database, ahead of what is done to a table."""
 ROUNDS = 3
 """Plans that follow one on the other: what a drain leaves is seen by the next."""
@@ -137,7 +137,8 @@ def plan(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bool
                 if json:
                     print(json_.dumps({"schema": 1, "table": spec.table, "step": step.title, "sql": text}))
                 else:
-                    print(f"-- {spec.table}: {step.title}\n{FOLDED if step.template == 'library' else text}")
+                    shown = FOLDED.format(text.count("\n")) if step.template == "library" else text
+                    print(f"-- {spec.table}: {step.title}\n{shown}")
             if not steps and not json:
                 print(f"-- {spec.table}: nothing to do")
     if pending:

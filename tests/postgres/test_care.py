@@ -207,6 +207,26 @@ def test_load_of_a_query(events: Database, wanted: Any) -> None:
     asking.close()
 
 
+def test_a_load_whose_connection_is_lost_loads_nothing(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+
+    class Lost(io.BytesIO):
+        """A file, when most of which was read the connection is lost."""
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 1_000_000:
+                admin = events.server.connect(events.name)
+                admin.cursor().execute("SELECT pg_terminate_backend(%s)", (events.connection.get_backend_pid(),))
+                admin.close()
+            return super().readline(size)
+
+    rows = Lost(b"created_at,kind\n" + b"2026-01-05 12:00:00+00,x\n" * 80_000)
+    with pytest.raises(HostwrightError, match="nothing was loaded: "), apply.alone(events.connection):
+        load.load(events.connection, wanted, catalog.read(events.connection, wanted), rows, lambda rows: None)
+    events.connection = events.connect()
+    assert events.one("SELECT count(*) FROM events") == 50
+
+
 def test_maintenance_rests_while_rows_are_loaded(events: Database, wanted: Any) -> None:
     events.apply(wanted)
     other = events.connect()

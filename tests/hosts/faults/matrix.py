@@ -56,7 +56,7 @@ FAULTS = (
 STOPPED = {"before": 23.0, "flipped": 13.0, "after": 8.0}
 """Seconds for which the controller is stopped: longer than the engine waits for it."""
 
-FIRST = 4
+FIRST = 7
 """The point of the first fault on the first diagonal: with this one the twelve cells take the least time."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hostwright.errors import BadInput
@@ -31,18 +31,16 @@ def fingerprint(password: str | None) -> str:
 def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """What `host` needs for all of its sites: `own`, and those that it remembers, ordered by their names.
 
-    `text` has a line `beside=JSON` for each of them, as see_host.yml has hosts print. Raises BadInput where two sites
-    can't be on one host.
+    `text` has a line `beside=JSON` for each of them, as see_host.yml has hosts print. Where two sites can't be on one
+    host, `objection` says why, and nothing else is there.
     """
-    records = {str(found["site"]): found for found in (_read(host, line) for line in _lines(text))}
-    records[own["site"]] = _typed(own)
-    ordered = [records[name] for name in sorted(records)]
-    for other in ordered:
-        if own["redis"] and other["redis"] not in ("", own["redis"]):
-            raise BadInput(
-                f"{host}: {other['site']} is there, and its Redis has another password",
-                "services.redis.password is the same for all sites of a host.",
-            )
+    mine = _typed(own)
+    try:
+        records = {str(found["site"]): found for found in (_read(host, line) for line in _lines(text))}
+        ordered = [(records | {mine["site"]: mine})[name] for name in sorted({*records, mine["site"]})]
+        _check(host, mine, ordered)
+    except BadInput as error:
+        return {"objection": str(error)}
     merged: dict[str, Any] = {
         name: [entry for n, entry in enumerate(entries) if entry not in entries[:n]]
         for name in LISTS
@@ -52,7 +50,17 @@ def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:
         **merged,
         "elsewhere": any(found["elsewhere"] for found in ordered),
         "connections": sum(found["connections"] for found in ordered),
+        "objection": "",
     }
+
+
+def _check(host: str, mine: Mapping[str, Any], ordered: Sequence[Mapping[str, Any]]) -> None:
+    for other in ordered:
+        if mine["redis"] and other["redis"] not in ("", mine["redis"]):
+            raise BadInput(
+                f"{host}: {other['site']} is there, and its Redis has another password",
+                "services.redis.password is the same for all sites of a host.",
+            )
 
 
 def _typed(own: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,13 +34,6 @@ def _site(data: Any) -> config.Site:
         raise AnsibleFilterError(str(error)) from None
 
 
-def _together(text: str, host: str, own: Any) -> dict[str, Any]:
-    try:
-        return beside.together(host, text, _plain(own))
-    except HostwrightError as error:
-        raise AnsibleFilterError(str(error)) from None
-
-
 class FilterModule:
     """`site | hostwright_site` and its companions: most take the raw `site` variable, three what a host printed."""
 
@@ -78,7 +71,7 @@ class FilterModule:
             ],
             "hostwright_fingerprint": beside.fingerprint,
             "hostwright_remembered": lambda own: beside.remembered(_plain(own)),
-            "hostwright_together": _together,
+            "hostwright_together": lambda text, host, own: beside.together(host, text, _plain(own)),
             "hostwright_host": lambda text: platforms.seen(text).facts(),
             "hostwright_environment_objection": lambda data, host, systemd: platforms.environment_objection(
                 host, systemd, contract.environment(_site(data))

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from hostwright import beside
-from hostwright.errors import BadInput
 
 
 def site(name: str, **more: Any) -> dict[str, Any]:
@@ -42,6 +41,7 @@ def test_a_site_alone_is_what_it_wants() -> None:
         "ident": shop["ident"],
         "connections": 30,
         "elsewhere": False,
+        "objection": "",
     }
 
 
@@ -81,11 +81,12 @@ def test_no_secret_is_remembered() -> None:
 
 def test_one_redis_has_one_password() -> None:
     shop, blog = site("shop", redis=beside.fingerprint("one")), site("blog", redis=beside.fingerprint("two"))
-    with pytest.raises(BadInput, match="web1: blog is there, and its Redis has another password"):
-        beside.together("web1", told(blog), shop)
-    assert beside.together("web1", told(site("blog")), shop)
-    assert beside.together("web1", told(blog), site("shop"))
-    assert beside.together("web1", told(site("blog", redis=shop["redis"])), shop)
+    assert beside.together("web1", told(blog), shop) == {
+        "objection": "web1: blog is there, and its Redis has another password\n"
+        "  services.redis.password is the same for all sites of a host."
+    }
+    for other, own in ((site("blog"), shop), (blog, site("shop")), (site("blog", redis=shop["redis"]), shop)):
+        assert beside.together("web1", told(other), own)["objection"] == ""
 
 
 @pytest.mark.parametrize(
@@ -102,5 +103,7 @@ def test_one_redis_has_one_password() -> None:
     ],
 )
 def test_what_a_host_may_not_say(line: str) -> None:
-    with pytest.raises(BadInput, match=r"web1: one of /etc/hostwright/\*/beside\.json is not what site\.yml wrote"):
-        beside.together("web1", f"beside={line}\n", site("shop"))
+    assert beside.together("web1", f"beside={line}\n", site("shop")) == {
+        "objection": "web1: one of /etc/hostwright/*/beside.json is not what site.yml wrote\n"
+        "  Remove it, and run site.yml for that site again."
+    }

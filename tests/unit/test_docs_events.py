@@ -32,6 +32,7 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "done", "do": "migrate", "ok": True, "applied": [["a", "1"]], **HOST},
     {"event": "done", "do": "unmigrate", "ok": True, "undone": [], **HOST},
     {"event": "done", "do": "standby", "ok": True, "slot": "a", **HOST},
+    {"event": "done", "do": "ready", "ok": True, **HOST},
     {"event": "done", "do": "flip", "ok": True, **HOST},
     {"event": "done", "do": "finish", "ok": True, "workers": [], "stopping": ["u"], "removed": [], **HOST},
     {"event": "done", "do": "abort", "ok": True, "release_kept": None, **HOST},
@@ -152,7 +153,19 @@ def test_the_page_and_the_schema_know_the_same(schema: jsonschema.Draft202012Val
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     events = set(schema.schema["$defs"]) - {"host"}
     described = set(re.findall(r"^(?:\| )?`([a-z]+)`(?: \||,)", page, re.MULTILINE)) - {"do", "owner", "strategy"}
-    commands = {"prepare", "wheels", "build", "migrate", "unmigrate", "standby", "flip", "confirm", "finish", "abort"}
+    commands = {
+        "prepare",
+        "wheels",
+        "build",
+        "migrate",
+        "unmigrate",
+        "standby",
+        "ready",
+        "flip",
+        "confirm",
+        "finish",
+        "abort",
+    }
     assert described - commands - {"op", "seq", "at", "host", "schema", "event", "elapsed"} == events
     assert set(schema.schema["$defs"]["done"]["properties"]["do"]["enum"]) == commands
     for state in schema.schema["$defs"]["state"]["properties"]["state"]["enum"]:

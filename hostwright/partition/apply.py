@@ -25,6 +25,8 @@ SESSION = {
     "timezone": "UTC",
     "client_min_messages": "warning",
 }
+BUSY_MS = 2000
+"""How long a session waits for another one that changes partitions, before it is refused."""
 PATIENCE = 60.0
 """Seconds of trying before a step fails."""
 
@@ -63,11 +65,17 @@ def alone(connection: Any) -> Iterator[Any]:
     """A cursor of a session that alone changes the database's partitions: maintenance rests, and others are refused."""
     with connection.cursor() as cursor:
         try:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (render.ADVISORY_LOCK,))
-            if not cursor.fetchone()[0]:
+            try:
+                # A step of maintenance is waited for; it holds the lock for some milliseconds.
+                cursor.execute(
+                    "BEGIN; SET LOCAL lock_timeout = %s; SELECT pg_advisory_lock(%s); COMMIT",
+                    (f"{BUSY_MS}ms", render.ADVISORY_LOCK),
+                )
+            except psycopg2.errors.LockNotAvailable:
+                cursor.execute("ROLLBACK")
                 raise HostwrightError(
                     "someone else is applying partitions to this database", "Try again when they are done."
-                )
+                ) from None
             try:
                 yield cursor
             finally:

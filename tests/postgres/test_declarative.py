@@ -209,6 +209,20 @@ def _longest_wait_of_a_reader(events: Database) -> float:
     return max(waits)
 
 
+def test_a_step_of_maintenance_is_waited_for(events: Database) -> None:
+    events.apply(spec())
+    other = events.connect()
+    other.autocommit = False
+    other.cursor().execute("SELECT hostwright.maintain(%s)", (dt.datetime(2026, 7, 20, tzinfo=UTC),))
+    threading.Timer(0.5, other.close).start()
+    started = time.monotonic()
+    with apply.alone(events.connection):
+        assert 0.2 < time.monotonic() - started < 2
+    with apply.alone(events.connection), apply.alone(events.connection):
+        pass
+    assert events.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
 def test_two_at_once_do_no_harm(events: Database) -> None:
     other = events.connect()
     steps = events.plan(spec())

@@ -1,0 +1,289 @@
+"""Roles without the rest, from the installed collection by full names: as they come, with everything changed, and back.
+
+A host that is bare but for Python and sudo. What a role makes for a variable is taken away when the variable has its
+default again; accounts, databases and their roles are nobody's to remove.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+import yaml
+
+from tests.collection import ROOT, ansible, build, install
+from tests.hosts.labs import Fleet, all_hosts, fleet
+from tests.unit.roles.conftest import defaults
+
+pytestmark = [pytest.mark.hosts, all_hosts]
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ann@example.com"
+SITE = {
+    "name": "blog",
+    "upstream": "127.0.0.1:8000",
+    "server_names": ["blog.example.com"],
+    "port": 8081,
+    "tls": "self_signed",
+    "tls_port": 8443,
+    "redirect_to_tls": False,
+    "hsts_seconds": 60,
+    "static_url": "/static/",
+    "static_paths": ["/srv/a", "/srv/b"],
+    "locations": {"/docs/": "/usr/share/doc/"},
+    "upload_limit": "2m",
+    "rate_limit": "9r/s",
+    "rate_burst": 4,
+    "timeout": 12,
+    "maintenance_file": "/srv/maintenance",
+}
+
+AS_THEY_COME: dict[str, dict[str, Any]] = {
+    "apt": {},
+    "users": {},
+    "firewall": {},
+    "journald": {},
+    "logrotate": {},
+    "postgresql": {},
+    "redis": {},
+    "rabbitmq": {},
+    "virtualenv": {},
+    "gunicorn": {"gunicorn_site": "blog", "gunicorn_application": "blog.wsgi"},
+    "celery": {"celery_site": "blog"},
+    "nginx": {},
+}
+"""Role -> the variables that it can't do without. release and partition belong to the engine and to fab."""
+
+CHANGED: dict[str, dict[str, Any]] = {
+    "apt": {
+        "apt_update": False,
+        "apt_cache_valid_time": 60,
+        "apt_packages": ["tree"],
+        "apt_upgrade_policy": "full",
+        "apt_held_packages": ["tzdata"],
+        "apt_reboot": "when_required",
+        "apt_reboot_timeout": 60,
+        "apt_unattended_upgrades": False,
+        "apt_lock_timeout": 60,
+    },
+    "users": {
+        "users_accounts": [
+            {"name": "ann", "shell": "/bin/sh", "groups": ["adm"], "authorized_keys": [KEY]},
+            {"name": "builder", "system": True, "home": "/var/lib/builder"},
+        ],
+        "users_sudo_rules": [{"name": "ann-nginx", "user": "ann", "command": "/usr/bin/systemctl restart nginx"}],
+    },
+    "firewall": {
+        "firewall_enabled": True,
+        "firewall_ssh_ports": ["22", "2222"],
+        "firewall_rules": [{"port": 8081}, {"port": 8443}],
+        "firewall_further_rules": [{"port": 5353, "protocol": "udp", "from": ["198.18.0.0/15"]}],
+        "firewall_closes": [9],
+    },
+    "journald": {"journald_max_use": "300M", "journald_max_retention": "5day"},
+    "logrotate": {"logrotate_paths": ["/var/log/blog/*.log"], "logrotate_keep": 3, "logrotate_name": "hostwright"},
+    "postgresql": {
+        "postgresql_version": "",
+        "postgresql_port": 5434,
+        "postgresql_listen_addresses": "localhost, 127.0.0.2",
+        "postgresql_roles": [{"name": "blog", "password": "it's a 'secret'"}],
+        "postgresql_databases": [{"name": "blog", "owner": "blog", "extensions": ["pg_trgm", "postgres_fdw"]}],
+        "postgresql_hba": [
+            {"type": "host", "database": "blog", "user": "blog", "address": "127.0.0.0/8", "method": "password"},
+            {"type": "local", "database": "blog", "user": "blog", "method": "peer", "options": "map=blog"},
+        ],
+        "postgresql_ident": [{"map": "blog", "system_user": "ann", "role": "blog"}],
+        "postgresql_settings": {"log_line_prefix": "it's %m "},
+        "postgresql_max_connections": 150,
+        "postgresql_memory_mb": 512,
+    },
+    "redis": {
+        "redis_bind": "127.0.0.1 127.0.0.2",
+        "redis_port": 6380,
+        "redis_databases": 32,
+        "redis_password": 'a "b" \\c',
+        "redis_maxmemory": "64mb",
+        "redis_maxmemory_policy": "allkeys-lru",
+        "redis_keep": ["appendfsync"],
+    },
+    "rabbitmq": {
+        "rabbitmq_listen": "127.0.0.2",
+        "rabbitmq_port": 5673,
+        "rabbitmq_users": [{"name": "blog", "password": "it's secret", "vhost": "blog"}],
+        "rabbitmq_guest": True,
+    },
+    "virtualenv": {
+        "virtualenv_python": "3",
+        "virtualenv_interpreter": "/usr/bin/python3",
+        "virtualenv_build_packages": ["make"],
+        "virtualenv_index_url": "https://pypi.example.com/simple",
+        "virtualenv_certificate": "/etc/ssl/certs/ca-certificates.crt",
+    },
+    "gunicorn": {
+        "gunicorn_site": "blog",
+        "gunicorn_application": "blog.asgi:application",
+        "gunicorn_asgi": True,
+        "gunicorn_workers": 3,
+        "gunicorn_threads": 1,
+        "gunicorn_timeout": 9,
+        "gunicorn_args": ["--max-requests=5", "--name=a b"],
+        "gunicorn_user": "builder",
+        "gunicorn_socket_group": "adm",
+        "gunicorn_memory_deny_write_execute": False,
+        "gunicorn_systemd_version": 240,
+        "gunicorn_writable": ["/srv/blog"],
+    },
+    "celery": {
+        "celery_site": "blog",
+        "celery_processes": [{"name": "relay", "exec_start": '"/bin/true"', "stop_signal": "INT", "stop_timeout": 5}],
+        "celery_timers": [{"name": "sweep", "exec_start": '"/bin/true"', "calendar": "hourly", "timeout": 60}],
+        "celery_user": "builder",
+        "celery_writable": ["/srv/blog"],
+        "celery_memory_deny_write_execute": False,
+        "celery_systemd_version": 240,
+    },
+    "nginx": {
+        "nginx_sites": [SITE, {"name": "plain", "upstream": "/run/plain.sock", "port": 8082}],
+        "nginx_default_server": False,
+        "nginx_ipv6": False,
+        "nginx_tls_protocols": ["TLSv1.2"],
+    },
+}
+"""Role -> a value for each of its variables but the packages."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home directory with the collection installed."""
+    made = tmp_path_factory.mktemp("home")
+    install(build(made), made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Fleet]:
+    with fleet("alone", "one") as made:
+        packages = ["python3", "python3-apt", "sudo"]
+        made.on_host("apt-get", "update", "-q")
+        made.on_host("apt-get", "install", "-q", "-y", "--no-install-recommends", *packages)
+        yield made
+
+
+def play(host: Fleet, home: Path, playbook: Path, *arguments: object) -> list[str]:
+    """Run a playbook as somebody who has nothing but the collection; returns the tasks that changed something."""
+    inventory = ROOT / "inventory" / host.host.lab / "hosts.yml"
+    said = ansible("ansible-playbook", "-i", inventory, playbook, *arguments, home=home)
+    return [task.split("]")[0] for task in said.split("\nTASK [") if "\nchanged: [" in task]
+
+
+def roles(host: Fleet, home: Path, given: dict[str, dict[str, Any]], *arguments: object) -> list[str]:
+    """Run roles by their full names, each with its variables; returns the tasks that changed something."""
+    listed = [{"role": f"hostwright.hostwright.{role}", "vars": variables} for role, variables in given.items()]
+    playbook = home / "roles.yml"
+    playbook.write_text(yaml.safe_dump([{"hosts": "all", "become": True, "gather_facts": False, "roles": listed}]))
+    return play(host, home, playbook, *arguments)
+
+
+def looked_at(host: Fleet) -> Any:
+    """The host, for testinfra."""
+    return testinfra.get_host(f"podman://{host.host.container}")
+
+
+def test_everything_is_changed() -> None:
+    for role, given in CHANGED.items():
+        assert set(defaults(role)) - set(given) <= {f"{role}_packages"}, role
+    assert (
+        set(CHANGED)
+        == set(AS_THEY_COME)
+        == {path.name for path in (ROOT / "roles").iterdir()}
+        - {
+            "release",
+            "partition",
+        }
+    )
+
+
+def test_two_roles_alone_as_the_example_shows(host: Fleet, home: Path) -> None:
+    example = ROOT / "examples" / "roles" / "blog.yml"
+    password = ("--extra-vars", "blog_password=it-is-secret")
+    play(host, home, example, *password, "--check", "--diff")
+    assert play(host, home, example, *password)
+    assert play(host, home, example, *password) == []
+    look = looked_at(host)
+    assert look.service("nginx").is_running
+    assert look.service("nginx").is_enabled
+    asked = "PGPASSWORD=it-is-secret psql -XAth 127.0.0.1 -U blog blog -c 'SELECT extname FROM pg_extension ORDER BY 1'"
+    assert look.check_output(asked).split() == ["pg_trgm", "plpgsql"]
+    request = urllib.request.Request(f"http://{host.host.address}/", headers={"Host": "blog.example.com"})
+    with pytest.raises(urllib.error.URLError):  # sent on to TLS, whose certificate is the host's own
+        urllib.request.urlopen(request, timeout=10)
+    assert look.file("/etc/ssl/private/hostwright-blog.key").mode == 0o600
+    play(host, home, example, *password, "--extra-vars", '{"nginx_sites": []}')
+    assert not look.file("/etc/ssl/private/hostwright-blog.key").exists
+    assert not look.file("/etc/nginx/conf.d/hostwright-blog.conf").exists
+
+
+def test_as_they_come(host: Fleet, home: Path) -> None:
+    roles(host, home, AS_THEY_COME, "--check", "--diff")
+    roles(host, home, AS_THEY_COME)
+    assert roles(host, home, AS_THEY_COME) == []
+    look = looked_at(host)
+    for service in ("nginx", "postgresql", "redis-server", "rabbitmq-server", "hostwright-firewall"):
+        assert look.service(service).is_running, service
+        assert look.service(service).is_enabled, service
+    assert look.check_output("redis-cli ping") == "PONG"
+    assert "guest" not in look.check_output("rabbitmqctl -q list_users")
+
+
+def test_with_everything_changed(host: Fleet, home: Path) -> None:
+    roles(host, home, CHANGED)
+    assert roles(host, home, CHANGED) == []
+    look = looked_at(host)
+    assert look.user("ann").shell == "/bin/sh"
+    assert look.file("/home/ann/.ssh/authorized_keys").content_string.strip() == KEY
+    assert look.user("builder").home == "/var/lib/builder"
+    assert "systemctl restart nginx" in look.check_output("sudo -l -U ann")
+    assert "udp dport 5353" in look.check_output("nft -n list table inet hostwright")
+    assert look.package("tree").is_installed
+    assert look.check_output("apt-config dump APT::Periodic::Unattended-Upgrade").endswith('"0";')
+    asked = 'PGPASSWORD="it\'s a \'secret\'" psql -XAt -p 5434 -h 127.0.0.2 -U blog blog -c "SHOW max_connections"'
+    assert look.check_output(asked) == "150"
+    assert look.check_output("runuser -u ann -- psql -XAt -p 5434 -U blog blog -c 'SELECT 42'") == "42"
+    assert look.socket("tcp://127.0.0.2:6380").is_listening
+    assert look.socket("tcp://127.0.0.2:5673").is_listening
+    assert look.service("blog-timer-sweep.timer").is_running
+    assert look.file("/etc/nginx/conf.d/hostwright-plain.conf").exists
+    assert "TLSv1.3" not in look.file("/etc/nginx/conf.d/hostwright-blog.conf").content_string
+    assert look.file("/etc/logrotate.d/hostwright").contains("rotate 3")
+    assert look.file("/etc/pip.conf").contains("pypi.example.com")
+
+
+def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
+    roles(host, home, AS_THEY_COME)
+    assert roles(host, home, AS_THEY_COME) == []
+    look = looked_at(host)
+    gone = [
+        "/etc/nginx/conf.d/hostwright-blog.conf",
+        "/etc/nginx/conf.d/hostwright-plain.conf",
+        "/etc/ssl/private/hostwright-blog.key",
+        "/etc/ssl/certs/hostwright-blog.pem",
+        "/etc/systemd/system/blog-relay@.service",
+        "/etc/systemd/system/blog-timer-sweep.timer",
+    ]
+    assert [path for path in gone if look.file(path).exists] == []
+    assert "dport 8081" not in look.check_output("nft -n list table inet hostwright")
+    assert "blog" not in look.check_output(
+        "cat /etc/postgresql/*/main/pg_hba.conf /etc/postgresql/*/main/pg_ident.conf"
+    )
+    assert look.check_output("redis-cli -p 6379 ping") == "PONG"
+    assert look.socket("tcp://127.0.0.1:5672").is_listening
+    assert not look.file("/etc/apt/preferences.d/hostwright-held").contains("tzdata")
+    assert not look.file("/etc/logrotate.d/hostwright").contains("blog")
+    roles(host, home, {"firewall": {"firewall_enabled": False}})
+    assert "hostwright" not in look.check_output("nft list tables")
+    # Data is nobody's to remove.
+    assert "blog" in look.check_output("runuser -u postgres -- psql -XAtc 'SELECT datname FROM pg_database'")

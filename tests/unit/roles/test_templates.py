@@ -243,11 +243,11 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
 
 
 def test_directories_have_the_owners_that_keep_the_application_out_of_its_code() -> None:
-    lines = shown("release", "tmpfiles.conf.j2").splitlines()[1:]
+    lines = [line for line in shown("release", "tmpfiles.conf.j2").splitlines() if not line.startswith("#")]
     found = {path: (mode, owner, group) for _, path, mode, owner, group in map(str.split, lines)}
     assert found["/srv/shop/releases"] == ("0755", "root", "root")
     assert found["/srv/shop/incoming"] == ("0700", "deploy", "root")
-    assert found["/srv/shop/shared/media"] == ("0750", "shop", "www-data")
+    assert found["/srv/shop/shared/media"] == ("2750", "shop", "www-data")
     assert found["/srv/shop/shared/beat"] == ("0750", "shop", "shop")
     assert found["/etc/hostwright/shop"] == ("0750", "root", "shop")
     assert found["/var/lib/hostwright/shop/instances"] == ("0700", "root", "root")

@@ -81,7 +81,9 @@ def alone(connection: Any) -> Iterator[Any]:
             finally:
                 if not connection.closed:
                     cursor.execute("SELECT pg_advisory_unlock(%s)", (render.ADVISORY_LOCK,))
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except psycopg2.Error as error:
+            if not connection.closed:
+                raise
             raise HostwrightError(f"the connection was lost: {str(error).strip()}", "Apply again.") from None
 
 
@@ -144,7 +146,7 @@ def _once(cursor: Any, step: Step, started: float) -> int:
             for statement in filter(str.strip, text.split(";\n")):
                 cursor.execute(statement)
             return int(cursor.fetchone()[0]) if step.mode == "repeat" else 0
-        except psycopg2.errors.LockNotAvailable:
+        except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
             cursor.execute("ROLLBACK")
             if time.monotonic() - started > PATIENCE:
                 raise HostwrightError(
@@ -154,10 +156,9 @@ def _once(cursor: Any, step: Step, started: float) -> int:
                 ) from None
             time.sleep(wait)
             wait = min(wait * 2, 2.0)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            raise HostwrightError(
-                f"{step.title}: the connection was lost: {str(error).strip()}", "Apply again."
-            ) from None
         except psycopg2.Error as error:
+            said = str(error).strip()
+            if cursor.connection.closed:
+                raise HostwrightError(f"{step.title}: the connection was lost: {said}", "Apply again.") from None
             cursor.execute("ROLLBACK")
-            raise HostwrightError(f"{step.title}: {str(error).strip()}") from None
+            raise HostwrightError(f"{step.title}: {said}") from None

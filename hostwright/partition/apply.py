@@ -82,8 +82,9 @@ def alone(connection: Any) -> Iterator[Any]:
                 if not connection.closed:
                     cursor.execute("SELECT pg_advisory_unlock(%s)", (render.ADVISORY_LOCK,))
         except psycopg2.Error as error:
-            if not connection.closed:
+            if error.pgcode and not connection.closed:
                 raise
+            # Without a code it came from no server: another connection is meant, to the archive for example.
             raise HostwrightError(f"the connection was lost: {str(error).strip()}", "Apply again.") from None
 
 

@@ -97,6 +97,37 @@ def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> Non
     assert fab("undo", yes=True) == ("events: nothing to do\n", 0)
 
 
+def test_maintenance_that_fails_is_seen(fab: Any, events: Database) -> None:
+    assert fab("apply")[1] == 0
+    last = events.one("SELECT max(horizon) FROM hostwright.health")
+    printed, status = fab("status")
+    assert "maintained never" in printed
+    assert (fab("maintain")[1], "maintained 20" in fab("status")[0]) == (0, True)
+    events.run(
+        "UPDATE hostwright.partitioned SET premake = 12;"
+        "CREATE FUNCTION public.no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''the disk is full''; END'"
+    )
+    admin = events.server.connect(events.name)
+    admin.cursor().execute(
+        "CREATE EVENT TRIGGER no ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE PROCEDURE public.no()"
+    )
+    try:
+        assert fab("maintain") == ("error: public.events: the disk is full", 1)
+    finally:
+        admin.cursor().execute("DROP EVENT TRIGGER no")
+        admin.close()
+    printed, status = fab("status")
+    assert re.search(r"! maintenance fails since .*: the disk is full", printed)
+    (problem,) = json.loads(fab("status", json=True)[0])["problems"]
+    assert problem.endswith("the disk is full")
+    assert events.one("SELECT problem FROM hostwright.health") == "the disk is full"
+    events.run("UPDATE hostwright.partitioned SET failed_at = failed_at - interval '1 hour'")
+    printed, status = fab("maintain")
+    assert (status, len(printed.splitlines())) == (0, 9)
+    assert events.one("SELECT max(horizon) FROM hostwright.health") > last
+    assert "! " not in fab("status")[0]
+
+
 def test_what_is_wrong_is_said_in_one_message(fab: Any, events: Database) -> None:
     assert fab("plan", table="orders") == ("error: no partition spec for orders\n  See `partitions`.", 2)
     printed, status = fab("plan", dsn="host=/nowhere")

@@ -84,6 +84,16 @@ values = st.recursive(
 )
 
 
+LIKE: dict[type, st.SearchStrategy[Any]] = {
+    str: texts,
+    int: st.integers(-1, 70000),
+    bool: st.booleans(),
+    list: st.lists(texts, max_size=3),
+    dict: st.dictionaries(texts, texts, max_size=3),
+}
+"""Type -> hostile values of it."""
+
+
 def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in `data`: the path of each value in it, its own first."""
     inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
@@ -105,9 +115,11 @@ def mutations(data: Any) -> st.SearchStrategy[Any]:
     @st.composite
     def mutated(draw: st.DrawFn) -> Any:
         result = data
-        for _ in range(draw(st.integers(1, 3))):
+        for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
             path = draw(st.sampled_from(places(result)))
-            value = draw(values)
+            kind = type(at(result, path))
+            # Mostly of the type that is wanted: else little would be accepted, and looked at further.
+            value = draw(LIKE.get(kind, values) if draw(st.integers(0, 4)) else values)
             if path and draw(st.integers(0, 9)) == 0:
                 *parent, _ = path
                 result = changed(result, (*parent,), _with_key(at(result, parent), draw(texts), value))

@@ -41,6 +41,9 @@ RATE = 10
 LINGER = 5
 """Seconds for the hosts to recover while the fault lasts, once the deploy has ended."""
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at all hosts, which take much of a small machine."""
+
 GLANCE = 20
 """Seconds for a host to say what it serves."""
 
@@ -86,7 +89,7 @@ class Running:
                 raise HostwrightError(f"{TOO_LATE}:\n{self.output()[-1500:]}")
             if time.monotonic() > deadline:
                 raise HostwrightError(f"the deploy did not come to {self.point.name}:\n{self.output()[-1500:]}")
-            time.sleep(0.05)
+            time.sleep(0.05 if self.point.state else 0.5)
 
     def _reached(self) -> bool:
         if self.point.state:
@@ -280,7 +283,7 @@ def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> di
             if wrong := [problem for problem in problems if "transaction" not in problem]:
                 cell.broken.append(f"I2 {'; '.join(wrong)}")
             return seen
-        time.sleep(0.3)
+        time.sleep(LOOK_EVERY)
 
 
 def _idle(fleet: Fleet, seen: dict[str, dict[str, Any]]) -> bool:

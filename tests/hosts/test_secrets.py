@@ -352,3 +352,13 @@ def test_a_build_leaves_nobody_behind(life: Watched) -> None:
     while (left := life.made.says("web1", "ps -o pid,args -u shop-build --no-headers")) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left == ""
+
+
+@pytest.mark.parametrize(
+    "unit", ["shop-web@a.service", "shop-worker-default@x.service", "shop-timer-clear-sessions.service"]
+)
+def test_units_are_as_closed_as_the_docs_say(life: Watched, unit: str) -> None:
+    said = life.made.says("web1", f"systemd-analyze security --no-pager {unit}")
+    exposure = re.search(r"Overall exposure level for \S+: (\d+\.\d)", said)
+    assert exposure
+    assert float(exposure[1]) <= 1.1

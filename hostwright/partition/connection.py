@@ -18,6 +18,11 @@ from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition.spec import ArchiveServer
 from hostwright.remote import CONNECT_TIMEOUT, PROVISION, Remote
 
+PATIENT = (
+    "SELECT pg_catalog.set_config(s.name, '0', true) FROM pg_catalog.pg_settings s WHERE s.name IN"
+    " ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
+"""Let this transaction take as long as it takes, whatever the role's settings say; not each server has all of them."""
 SOCKET = "/var/run/postgresql/.s.PGSQL.5432"
 
 

@@ -19,7 +19,7 @@ import psycopg2
 from hostwright.errors import BadInput
 from hostwright.partition import render
 from hostwright.partition.catalog import INTEGERS, Table
-from hostwright.partition.connection import transaction
+from hostwright.partition.connection import PATIENT, transaction
 from hostwright.partition.spec import PartitionSpec
 
 BLOCK = 1 << 15
@@ -60,7 +60,7 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, p
                 unsaid = 0
 
     with transaction(connection, f"{spec.table}: nothing was loaded") as cursor:
-        cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'")
+        cursor.execute(f"SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'; {PATIENT}")
         for target, parts in groupby(routed(source, header.index(spec.key), router), key=itemgetter(0)):
             stream = _Stream(counted(parts))
             name = f"{render.identifier(spec.schema_name)}.{render.identifier(target)}"

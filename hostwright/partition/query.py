@@ -12,13 +12,14 @@ from typing import Any, BinaryIO, cast
 import psycopg2
 
 from hostwright.errors import BadInput
+from hostwright.partition.connection import PATIENT
 
 PIECE = 1 << 18
 """Bytes that are passed on at once."""
 SETTINGS = (
     "SET TRANSACTION READ ONLY; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD';"
     " SET LOCAL extra_float_digits = 3; SET LOCAL client_encoding = 'UTF8'; SET LOCAL bytea_output = 'hex';"
-    " SET LOCAL intervalstyle = 'iso_8601'; SET LOCAL statement_timeout = 0"
+    f" SET LOCAL intervalstyle = 'iso_8601'; {PATIENT}"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import time
 import zoneinfo
 from typing import Any
 
@@ -225,6 +226,23 @@ def test_a_load_whose_connection_is_lost_loads_nothing(events: Database, wanted:
         load.load(events.connection, wanted, catalog.read(events.connection, wanted), rows, lambda rows: None)
     events.connection = events.connect()
     assert events.one("SELECT count(*) FROM events") == 50
+
+
+def test_a_load_takes_longer_than_the_role_s_settings_allow(events: Database, wanted: Any) -> None:
+    events.apply(wanted)
+    names = ["statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]
+    for name in names[: 3 if events.major >= 17 else 2]:
+        events.run(f"SET {name} = '300ms'")
+
+    class Slow(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 100:
+                time.sleep(0.4)
+            return super().readline(size)
+
+    rows = Slow(b"created_at,kind\n" + b"2026-01-05 12:00:00+00,x\n" * 3000)
+    table = catalog.read(events.connection, wanted)
+    assert load.load(events.connection, wanted, table, rows, lambda rows: None) == 3000
 
 
 def test_maintenance_rests_while_rows_are_loaded(events: Database, wanted: Any) -> None:

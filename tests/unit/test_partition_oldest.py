@@ -18,8 +18,9 @@ from typing import Any
 import pglast
 import pytest
 
-from hostwright.partition import plan, render, undo
-from hostwright.partition.archive import link, stream
+from hostwright.partition import connection, plan, render, undo
+from hostwright.partition import query as querying
+from hostwright.partition.archive import stream
 from hostwright.partition.split import catalog as split_catalog
 from hostwright.partition.split import plan as split_plan
 from tests.platforms.contract import beyond_sql
@@ -29,7 +30,9 @@ from tests.unit.test_partition_plan import NOW, child, plain, spec
 
 KNOWN: dict[str, Any] = json.loads(Path(__file__).with_name("postgresql_9_5.json").read_text())
 COLUMNS = {table: {*columns.split(), "oid", "ctid", "xmin", "tableoid"} for table, columns in KNOWN["columns"].items()}
+# Views, which are no catalogs.
 COLUMNS["pg_user_mappings"] = {"srvname", "umoptions"}
+COLUMNS["pg_settings"] = {"name", "setting"}
 ARGUMENTS: dict[str, list[tuple[int, int | None]]] = {
     name: [
         (int(least), int(most) if most else None if dash else int(least))
@@ -114,16 +117,17 @@ def of_code() -> Iterator[tuple[str, str]]:
                 first = node.args[0]
                 if node.func.attr in ("execute", "copy_expert") and isinstance(first, (ast.Constant, ast.JoinedStr)):
                     yield f"{path.name}:{node.lineno}", _text(first)
-    for module in (stream, link):
-        yield module.__name__, getattr(module, "SETTINGS", "SELECT 1")
+    yield "stream", stream.SETTINGS
+    yield "query", querying.SETTINGS
+    yield "connection", connection.PATIENT
 
 
 def _text(node: ast.Constant | ast.JoinedStr) -> str:
     if isinstance(node, ast.Constant):
-        return str(node.value).replace("%s", "NULL").replace("%%", "%")
+        return str(node.value).replace("%s", "'1'").replace("%%", "%")
     parts = [part.value if isinstance(part, ast.Constant) else "x" for part in node.values]
-    text = "".join(map(str, parts)).replace("%s", "NULL")
-    for hole, filled in (("IN x MODE", "IN SHARE MODE"), ("COPY (x", "COPY (SELECT 1"), ("BEGIN; x", "BEGIN")):
+    text = re.sub(r"; x$", "", "".join(map(str, parts)).replace("%s", "'1'"))
+    for hole, filled in (("IN x MODE", "IN SHARE MODE"), ("COPY (x", "COPY (SELECT 1")):
         text = text.replace(hole, filled)
     return re.sub(r"^BEGIN;\nx\n", "BEGIN;\n", text)
 

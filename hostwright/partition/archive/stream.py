@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hostwright.partition import render
+from hostwright.partition.connection import PATIENT
 
 PIECE = 1 << 18
 """Bytes that are passed on at once."""
@@ -17,7 +18,7 @@ PIECE = 1 << 18
 SETTINGS = (
     "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'iso_8601';"
     " SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';"
-    " SET LOCAL synchronize_seqscans = off; SET LOCAL statement_timeout = 0; SET LOCAL search_path = pg_catalog"
+    f" SET LOCAL synchronize_seqscans = off; SET LOCAL search_path = pg_catalog; {PATIENT}"
 )
 
 

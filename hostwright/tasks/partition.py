@@ -200,8 +200,12 @@ def undo(
 @task(help=OPTIONS)
 def maintain(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bool = False) -> None:
     """Do now what the database host's timer does: children ahead, rows of past periods, retention."""
+    from hostwright.partition import apply as applying
+
     with _databases(inventory, dsn, table) as databases:
         for connection in {id(connection): connection for _, connection in databases}.values():
+            with applying.alone(connection):
+                pass  # Maintenance rests while somebody else has the lock: that is said, and not taken for its end.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT to_regclass('hostwright.partitioned')")
                 if cursor.fetchone()[0] is None:

@@ -13,6 +13,7 @@ import pytest
 
 from hostwright import config
 from hostwright import inventory as inventories
+from hostwright.partition import apply
 from hostwright.tasks import partition
 from tests.postgres.conftest import Database
 
@@ -100,6 +101,11 @@ def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> Non
 def test_maintenance_that_fails_is_seen(fab: Any, events: Database) -> None:
     assert fab("apply")[1] == 0
     last = events.one("SELECT max(horizon) FROM hostwright.health")
+    other = events.connect()
+    with apply.alone(other):
+        printed, status = fab("maintain")
+        assert (printed.splitlines()[0], status) == ("error: someone else is applying partitions to this database", 1)
+    other.close()
     printed, status = fab("status")
     assert "maintained never" in printed
     assert (fab("maintain")[1], "maintained 20" in fab("status")[0]) == (0, True)

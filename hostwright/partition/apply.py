@@ -25,6 +25,8 @@ SESSION = {
     "timezone": "UTC",
     "client_min_messages": "warning",
 }
+PATIENTLY, IMPATIENTLY = "SET lock_timeout = '10min'", f"SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'"
+"""For what nobody waits for: it may wait for transactions that are older."""
 BUSY_MS = 2000
 """How long a session waits for another one that changes partitions, before it is refused."""
 PATIENCE = 60.0
@@ -144,7 +146,11 @@ def _once(cursor: Any, step: Step, started: float) -> int:
             if step.mode == "transaction":
                 cursor.execute(f"BEGIN;\n{text}\nCOMMIT;")
                 return 0
-            for statement in filter(str.strip, text.split(";\n")):
+            statements = [one for one in text.split(";\n") if one.strip()]
+            if step.mode == "given":
+                cursor.execute(text)
+                statements = [PATIENTLY, *(one for (one,) in cursor.fetchall()), IMPATIENTLY]
+            for statement in statements:
                 cursor.execute(statement)
             return int(cursor.fetchone()[0]) if step.mode == "repeat" else 0
         except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):

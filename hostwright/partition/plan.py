@@ -29,15 +29,16 @@ ROOM = dt.timedelta(days=7)
 class Step:
     """One thing to do: the template that renders it, and what that is told.
 
-    `mode`: in a transaction; `alone`, statement by statement outside of one; or `repeat`, a query run in a transaction
-    of its own again and again, until it returns 0 (the number of rows that it moved). `cleanup`: the template, told the
+    `mode`: in a transaction; `alone`, statement by statement outside of one; `given`, a query whose result are the
+    statements that are run so; or `repeat`, a query run in a transaction of its own again and again, until it returns 0
+    (the number of rows that it moved). `cleanup`: the template, told the
     same, that is run where this step fails.
     """
 
     title: str
     template: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    mode: Literal["transaction", "alone", "repeat"] = "transaction"
+    mode: Literal["transaction", "alone", "given", "repeat"] = "transaction"
     destructive: bool = False
     cleanup: str = ""
 
@@ -409,15 +410,14 @@ def _structure(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
                 f" {', '.join(child.traits.columns)}, not {', '.join(table.traits.columns)}",
                 "Rows are sent by position; make its columns as those of the table.",
             )
-        lost = {*table.traits.indexes, *table.traits.constraints}
-        lost -= {*child.traits.indexes, *child.traits.constraints}
-        if lost:
-            yield Step(
-                f"give {child.name} what the table has: {'; '.join(sorted(lost))}",
-                "share_structure",
-                {**names, "child": child.name},
-            )
         told = {**names, "child": child.name}
+        title = f"give {child.name} what the table has: "
+        indexes = sorted({*table.traits.indexes} - {*child.traits.indexes})
+        if indexes:
+            yield Step(title + "; ".join(indexes), "share_indexes", told, "given")
+        constraints = sorted({*table.traits.constraints} - {*child.traits.constraints})
+        if constraints:
+            yield Step(title + "; ".join(constraints), "share_structure", told)
         if not child.moves:
             yield Step(f"let rows move out of {child.name}", "guard", told)
         unpublished = sorted({*table.traits.publications} - {*child.traits.publications})

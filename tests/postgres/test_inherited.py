@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+import time
 from typing import Any
 
 import psycopg2
@@ -235,6 +237,32 @@ def test_triggers_that_are_off_are_seen_and_mended(events: Database, strategy: s
     for moment, home in (("2026-01-05", "events_p202601"), ("2025-11-05", "events_p202511")):
         events.run("UPDATE events SET created_at = %s WHERE id = 100", moment + "+00")
         assert events.one("SELECT tableoid::regclass::text FROM events WHERE id = 100") == home
+
+
+def test_an_index_of_a_child_is_made_beside_its_writers(events: Database, strategy: str) -> None:
+    events.apply(wanted(strategy))
+    # One that was cut off.
+    events.run("CREATE INDEX CONCURRENTLY broken ON events_p202512 (kind)")
+    admin = events.server.connect(events.name)
+    admin.cursor().execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken'::regclass")
+    admin.close()
+    events.run("CREATE INDEX ON events (kind)")
+    writer, other = events.connect(), events.connect()
+    writer.autocommit = False
+    writer.cursor().execute("UPDATE events SET payload = 'x' WHERE id = 11")
+    thread = threading.Thread(target=events.apply, args=(wanted(strategy),))
+    thread.start()
+    time.sleep(0.5)
+    assert thread.is_alive()
+    other.cursor().execute("SET lock_timeout = '200ms'")
+    other.cursor().execute("UPDATE events SET payload = 'y' WHERE id = 12")
+    writer.commit()
+    thread.join()
+    writer.close()
+    other.close()
+    assert events.plan(wanted(strategy)) == []
+    assert events.one("SELECT to_regclass('broken')") is None
+    assert events.one("SELECT count(*) FROM pg_indexes WHERE tablename = 'events_p202512'") == 3
 
 
 def test_a_child_without_its_triggers_can_leave(events: Database, strategy: str) -> None:

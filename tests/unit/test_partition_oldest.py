@@ -69,7 +69,9 @@ def of_templates() -> Iterator[tuple[str, str]]:
     bare = dataclasses.replace(plain(serial=(("id", "public.events_id_seq"),)), version=9.5)
     old = dataclasses.replace(child("events_p202501", "2025-01", "2025-02"), moves=False, is_frozen=True)
     known = {"kind": "inherited", "children": (old,), "recorded": {"key": "created_at"}, "trigger": "AFTER"}
-    divided = dataclasses.replace(bare, **known, traits=dataclasses.replace(old.traits, owner="x", indexes=("i",)))
+    divided = dataclasses.replace(
+        bare, **known, traits=dataclasses.replace(old.traits, owner="x", indexes=("i",), constraints=("c",))
+    )
     steps = plan.plan(spec(), bare, NOW) + plan.plan(spec(keep=1), divided, NOW) + undo.plan(spec(), divided)
     for step in steps:
         if step.template != "library":

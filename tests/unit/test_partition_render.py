@@ -24,7 +24,7 @@ def every_step(name: str, key: str) -> list[plan.Step]:
     bare = plain(key, serial=(("id", '"public"."events_id_seq"'),), publications=(name,), indexed=True)
     numbered = dataclasses.replace(bare, identity=("id",))
     divided: dict[str, Any] = {"children": (old,), "recorded": {"key": key}, "trigger": "AFTER"}
-    traits = dataclasses.replace(old.traits, indexes=("i",), publications=(name,))
+    traits = dataclasses.replace(old.traits, indexes=("i",), constraints=("c",), publications=(name,))
     still = dataclasses.replace(old, moves=False, is_frozen=True)
     inherited = dataclasses.replace(bare, kind="inherited", **{**divided, "children": (still,)}, traits=traits)
     partitioned = dataclasses.replace(

@@ -31,4 +31,8 @@ def fleet() -> Iterator[Fleet]:
 
 @pytest.mark.parametrize(("point", "fault"), [pytest.param(p, f, id=f"{f} at {p.name}") for p, f in diagonal()])
 def test_fault(fleet: Fleet, point: Point, fault: str) -> None:
-    assert attempt(fleet, point, fault).broken == []
+    found = attempt(fleet, point, fault)
+    if not found.ran:
+        # It never came to the fault, which says nothing of the deploy: the lab is mended, and it is tried once more.
+        found = attempt(fleet, point, fault)
+    assert found.broken == []

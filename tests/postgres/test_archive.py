@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hostwright.errors import BadInput, HostwrightError
+from hostwright.partition import catalog
 from hostwright.partition.archive import file as archive
 from tests.postgres.conftest import NOW, Database, spec
 
@@ -53,6 +54,19 @@ def test_there_and_back(events: Database, wanted: Any, tmp_path: Path) -> None:
     assert events.one("SELECT tableoid::regclass::text FROM events WHERE id = 11") == "events_p202512"
     events.apply(wanted)
     assert events.plan(wanted) == []
+
+
+def test_the_sql_for_9_5(events: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "version_of", lambda connection: 9.5)
+    old = spec(strategy="landing", keep=3)
+    for _ in range(2):
+        events.apply(old)
+    before = rows(events)
+    manifest = archive.write(events.connection, old, "events_p202512", tmp_path, drop=True, now=NOW)
+    archive.read(events.connection, old, manifest)
+    assert rows(events) == before
+    events.apply(old)
+    assert events.plan(old) == []
 
 
 def test_a_child_that_retention_has_detached(events: Database, wanted: Any, tmp_path: Path) -> None:

@@ -291,6 +291,22 @@ def test_a_move_that_is_cut_off_is_gone_on_with(linked: Database, far: Far, want
     assert problems(linked, wanted) == []
 
 
+@pytest.mark.parametrize("place", ["beside", "inside"])
+def test_the_sql_for_9_5(linked: Database, far: Far, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "version_of", lambda connection: 9.5)
+    old = far.spec(strategy="landing", archive={"place": place})
+    for _ in range(2):
+        linked.apply(old)
+    before = rows(linked)
+    move(linked, far, old)
+    assert whole(linked, old) == before
+    assert (linked.plan(old), problems(linked, old)) == ([], [])
+    bring_back(linked, far, old)
+    linked.apply(old)
+    assert rows(linked) == before
+    assert linked.plan(old) == []
+
+
 def test_an_apply_lets_a_child_be_written_to_again(linked: Database, far: Far, wanted: PartitionSpec) -> None:
     def told(title: str) -> None:
         if title.startswith("keep"):

@@ -150,6 +150,20 @@ def test_there_and_back(articles: Database) -> None:
     assert articles.one("SELECT count(*) FROM pg_proc WHERE proname LIKE 'public.articles%'") == 0
 
 
+def test_the_sql_for_9_5(articles: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "version_of", lambda connection: 9.5)
+    before, made = rows(articles), structure(articles)
+    split(articles)
+    assert (split(articles), problems(articles), rows(articles)) == ([], [], before)
+    articles.run("UPDATE articles SET body = body, views = views; DELETE FROM articles WHERE id = 2500")
+    articles.run(
+        "INSERT INTO articles (id, title) VALUES (2500, 'new'); UPDATE articles SET body = 'b' WHERE id = 2500"
+    )
+    undone(articles)
+    assert rows(articles)[:-1] == before[:-1]
+    assert structure(articles) == made
+
+
 def test_defaults_and_values_that_come_back(articles: Database) -> None:
     split(articles)
     assert articles.run("INSERT INTO articles (title) VALUES ('new') RETURNING *") == [

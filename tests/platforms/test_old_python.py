@@ -36,9 +36,11 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 for name in sys.argv[3:]:
     importlib.import_module("hostwright_engine." + name)
-from hostwright_engine import storage, venvs
+from hostwright_engine import commands, storage, venvs
 storage.write_file(os.path.join(sys.argv[2], "state.json"), json.dumps({"a": 1}), 0o600)
-version, platform = venvs.interpreter(sys.executable)
+# This interpreter may be nobody else's to run.
+commands.become = lambda user: None
+version, platform = venvs.interpreter(sys.executable, "shop-build")
 assert version == sys.version_info[:2], version
 print(open(os.path.join(sys.argv[2], "state.json")).read())
 """

@@ -88,10 +88,8 @@ def pax(name: str, kind: bytes, **records: str) -> tuple[tarfile.TarInfo, bytes]
 
 def raw(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
     """The entries as they are, whatever their type says of data."""
-    out = b""
-    for info, data in entries:
-        out += info.tobuf(tarfile.USTAR_FORMAT) + data + b"\0" * (-len(data) % 512)
-    return out + b"\0" * 1024
+    blocks = [info.tobuf(tarfile.USTAR_FORMAT) + data + b"\0" * (-len(data) % 512) for info, data in entries]
+    return b"".join([*blocks, b"\0" * 1024])
 
 
 def test_headers_for_all_entries_do_not_add_up(tmp_path: Path) -> None:

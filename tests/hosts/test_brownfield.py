@@ -195,6 +195,14 @@ def test_bootstrap_through_a_jump_host_with_a_password(web: Host, before: dict[s
     assert web.others() == before
 
 
+def test_an_account_of_somebody_else_is_named(web: Host, before: dict[str, str]) -> None:
+    web.on("web1", "useradd", "--create-home", "shop")
+    said = web.site("--tags", "users", status=2)
+    assert "The account shop is there, with the home /home/shop and not /srv/shop. Choose another name" in said
+    web.on("web1", "userdel", "--remove", "shop")
+    assert web.others() == before
+
+
 def test_ports_that_would_be_closed_are_named(web: Host, before: dict[str, str]) -> None:
     said = web.site(status=2)
     assert "others connect to this host, and would be shut out: port 5432 (postgres), 8080 (nginx)." in said

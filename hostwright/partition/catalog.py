@@ -211,9 +211,9 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         tuple(sorted((_child(type_, *row[1:]) for row in tables if not row[0]), key=_order)),
         next((Traits(row[5], *map(tuple, row[6:11])) for row in tables if row[0]), Traits()),
         indexed,
-        _value(oldest, type_),
-        _value(newest, type_),
-        _value(overflowing, type_),
+        bound_of(oldest, type_),
+        bound_of(newest, type_),
+        bound_of(overflowing, type_),
         stamp or "",
         recorded or {},
         trigger or "",
@@ -225,7 +225,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
 
 def _hot(text: str, type_: str) -> tuple[Bound | None, Bound | None]:
     lower, upper = text.split(",")
-    return _value(lower or None, type_), _value(upper or None, type_)
+    return bound_of(lower or None, type_), bound_of(upper or None, type_)
 
 
 def _child(
@@ -252,8 +252,8 @@ def _child(
     ranged = bound.startswith(("CHECK", "FOR VALUES FROM"))
     return Child(
         name,
-        _value(lower, type_) if ranged else None,
-        _value(upper, type_) if ranged else None,
+        bound_of(lower, type_) if ranged else None,
+        bound_of(upper, type_) if ranged else None,
         Traits(owner, tuple(grants), tuple(indexes), tuple(constraints), tuple(columns), tuple(publications)),
         "" if ranged else bound,
         max(rows, 0),
@@ -275,7 +275,7 @@ def _is_endless(text: str) -> bool:
     return "infinity" in text or text.endswith("BC") or len(text.split("-")[0]) > 4
 
 
-def _value(text: str | None, type_: str) -> Bound | None:
+def bound_of(text: str | None, type_: str) -> Bound | None:
     """A value of the key as the database writes it (ISO, UTC); None for one that Python can't say."""
     if text is None:
         return None

@@ -369,7 +369,7 @@ def archive(
     help={
         **OPTIONS,
         "manifest": "the manifest that archive wrote, with its file beside it",
-        "child": "a child in the archive of the spec's server, instead",
+        "child": "a child that was detached, or is in the archive of the spec's server, instead",
         "drop": "with --child: drop it there afterwards",
     }
 )
@@ -384,7 +384,7 @@ def restore(
     yes: bool = False,
 ) -> None:
     """Make an archived child again, with its rows; retention takes it again unless `keep` is longer by then."""
-    from hostwright.partition.archive import file, server
+    from hostwright.partition.archive import file, near, server
 
     if bool(manifest) == bool(child):
         raise BadInput("restore takes --manifest or --child", "A file's manifest, or a child in the archive.")
@@ -393,6 +393,14 @@ def restore(
         if manifest:
             found = file.read(connection, spec, Path(manifest))
             print(f"{spec.table}: {found.child} is back, {found.rows:,} rows")
+            return
+        if near.is_here(connection, spec, child):
+            if drop:
+                raise BadInput(
+                    f"{spec.table}: {child} is detached, and not in the archive", "Restore it without --drop."
+                )
+            near.bring_back(connection, spec, child, _said(spec, child))
+            print(f"{spec.table}: {child} is back")
             return
         if drop:
             console.confirm(f"{spec.table}: drop {child} in the archive once it is back?", yes)

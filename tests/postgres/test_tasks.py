@@ -89,6 +89,16 @@ def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> Non
     assert fab("archive", child="events_p202512", to=str(tmp_path), drop=True, yes=True)[1] == 0
     manifest = tmp_path / "events_p202512.json"
     assert fab("restore", manifest=str(manifest)) == ("events: events_p202512 is back, 11 rows\n", 0)
+    assert fab("archive", child="events_p202512", to=str(tmp_path / "more"))[1] == 0
+    assert (
+        events.one("SELECT count(*) FROM events WHERE created_at < '2026-01-01+00' AND created_at > '2025-12-01+00'")
+        == 0
+    )
+    printed, status = fab("restore", child="events_p202512", drop=True)
+    assert (printed.splitlines()[0], status) == ("error: events: events_p202512 is detached, and not in the archive", 2)
+    printed, status = fab("restore", child="events_p202512")
+    assert (printed.splitlines()[-1], status) == ("events: events_p202512 is back", 0)
+    assert (fab("plan")[1], events.one("SELECT count(*) FROM events_p202512")) == (0, 11)
     events.run("DROP TABLE events_p202512")
     printed, status = fab("verify")
     assert status == 1

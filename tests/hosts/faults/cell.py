@@ -44,8 +44,8 @@ LINGER = 5
 LOOK_EVERY = 1.0
 """Seconds between two looks at all hosts, which take much of a small machine."""
 
-GLANCE = 20
-"""Seconds for a host to say what it serves."""
+GLANCE = 60
+"""Seconds for a host to say what it serves; the container engine of a busy machine can take many."""
 
 IDLE = 5
 """Seconds without an engine after which the next deploy has to end a transaction."""
@@ -209,7 +209,10 @@ def run(fleet: Fleet, point: Point, fault: str, cell: Cell) -> None:
         if again.returncode:
             cell.broken.append(f"I4 the next deploy ended with {again.returncode}: {last_lines(again.stdout)}")
         _tidy(fleet, cell, "after the next deploy")
-        known.add(looks(fleet)["web1"].get("current", ""))
+        last = looks(fleet)["web1"]
+        if "error" in last:
+            raise HostwrightError(f"web1 can't be looked at: {last['error']}")
+        known.add(last["current"])
     _requests(cell, loads, known, point, fault, injector)
     _tasks(fleet, cell)
 

@@ -178,7 +178,8 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
                     "catalog_range", schema=spec.schema_name, table=overflow, times=type_ in TIMES
                 )
         finally:
-            cursor.execute("RESET search_path; RESET timezone; RESET datestyle")
+            # The order of day and month is the role's own; psycopg2 reads ISO alone.
+            cursor.execute("RESET search_path; RESET timezone; RESET datestyle; SET datestyle = 'ISO'")
     keyed = [row for row in constraints if row[0] in "pu"]
     primary = next(((name, tuple(held)) for kind_, name, held, *_ in keyed if kind_ == "p"), ("", ()))
 

@@ -19,8 +19,6 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
         return []
     if table.kind not in ("plain", "partitioned", "inherited") or not table.recorded:
         raise BadInput(f"{where}: it was not divided by Hostwright", "Its way back is not known here.")
-    if spec.method != "range":
-        raise BadInput(f"{where}: a list or hash has no way back", "Copy its rows to a new table.")
     names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key, "version": table.version}
     archived = [child.name for child in table.children if child.is_archived]
     if archived:
@@ -35,6 +33,14 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
             named = ", ".join(map(str, table.references))
             raise BadInput(f"{where}: foreign keys point to it: {named}", "Drop them first.")
     steps = [*install(table)]
+    if spec.method != "range":
+        values = {
+            **turned(spec, table, names),
+            "primary": _narrow(spec, table) or table.primary_key,
+            "old": periods.child_name(spec.table_name, "_old"),
+            "stored": [name for name, *_ in table.columns if name not in table.generated],
+        }
+        return [*steps, Step("copy all rows into one table, with the table locked", "undo_copy", values)]
     children = [name for child in table.children for name in ([child.name] if child.parts is None else child.parts)]
     if table.kind == "partitioned":
         values = {

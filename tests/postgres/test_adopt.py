@@ -156,3 +156,13 @@ def test_lists_and_hashes(events: Database) -> None:
     assert list(events.counts("copied")) == ["copied_h0", "copied_h1", "copied_h2", "copied_h3"]
     assert events.apply(hashed) == []
     assert events.maintain() == []
+    for one in (more, hashed):
+        rows = events.run(f"SELECT * FROM {one.table} ORDER BY id")
+        assert undone(events, one) == ["copy all rows into one table, with the table locked"]
+        assert events.run(f"SELECT * FROM ONLY {one.table} ORDER BY id") == rows
+        table = catalog.read(events.connection, one)
+        assert (table.kind, table.recorded) == ("plain", {})
+        events.apply(one)
+        undone(events, one)
+    assert catalog.read(events.connection, spec()).primary_key == ("id",)
+    assert events.one("INSERT INTO events DEFAULT VALUES RETURNING id") == 52

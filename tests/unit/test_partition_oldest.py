@@ -292,9 +292,10 @@ def test_every_template_is_among_them() -> None:
     sent = {where for where, _ in SENT}
     declarative = {"adopt", "adopt_check", "adopt_copy", "adopt_index", "adopt_uncheck", "adopt_validate", "detach"}
     declarative |= {"drop_overflow", "finish", "leave", "make_fixed", "make_parts", "turn", "turn_index", "undo_turn"}
-    declarative |= {"verify_overflow", "share_publications"}
+    declarative |= {"verify_overflow", "share_publications", "undo_copy"}
     included = {
         "children",
+        "copied",
         "turned",
         "archive/bounds",
         "split/columns",

@@ -30,6 +30,7 @@ WANTED = {
     "drain": spec(premake=1, adopt="drain"),
     "copy": spec(premake=1, adopt="copy", overflow="default"),
     "parts": spec(premake=1, adopt="copy", subpartition={"key": "id", "modulus": 2}),
+    "hash": spec(key="id", method="hash", modulus=2, adopt="copy"),
     "landing": spec(premake=1, strategy="landing"),
     "trigger": spec(premake=1, strategy="trigger"),
 }

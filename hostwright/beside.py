@@ -24,8 +24,8 @@ def remembered(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(password: str | None) -> str:
-    """What tells one password from another, and does not tell the password."""
-    return hashlib.sha256(f"hostwright {password or ''}".encode()).hexdigest()
+    """What tells one password from another, and is slow to guess the password from: with -v Ansible prints it."""
+    return hashlib.scrypt((password or "").encode(), salt=b"hostwright", n=2**14, r=8, p=1, dklen=32).hex()
 
 
 def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:

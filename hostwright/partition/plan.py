@@ -21,8 +21,9 @@ MOST_CHILDREN = 2000
 """A plan that would make more of them is taken for a mistake."""
 COMPARABLE = (*INTEGERS, "text", "character varying")
 """Types of keys whose values the database writes in one way."""
-ROOM = dt.timedelta(days=7)
-"""How far ahead of its newest row a table is bounded while it is adopted: later rows are refused until that is done."""
+ROOM, SHORT_ROOM = dt.timedelta(days=7), dt.timedelta(days=1)
+"""How far ahead of its newest row a table is bounded while it is adopted: later rows are refused until that is done.
+Short, where a period is an hour or a day."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,11 @@ def _room(calendar: Periods, table: Table, now: dt.datetime) -> Bound:
     """The end of the first child that a table is attached as: no row that comes while it is adopted lies beyond."""
     if isinstance(calendar.spec.interval, int):
         return calendar.bound(calendar.step(calendar.position(table.newest or 0), 2))
-    newest = calendar.position(now + ROOM)
+    room = SHORT_ROOM if calendar.spec.interval in ("hour", "day") else ROOM
+    newest = calendar.position(now + room)
     try:
         if table.newest is not None:
-            newest = max(newest, calendar.position(table.newest + ROOM))
+            newest = max(newest, calendar.position(table.newest + room))
         return calendar.bound(calendar.step(newest, 1))
     except (OverflowError, ValueError):
         raise BadInput(

@@ -231,7 +231,8 @@ ADOPTED = [
         # A week is left for what is done beside writers, whose new rows have to lie within the bound.
         ("2026-03-25", None, "month", "2026-05-01"),
         ("2026-03-01", "2026-04-30", "month", "2026-06-01"),
-        ("2026-03-15", None, "day", "2026-03-23"),
+        ("2026-03-15", None, "day", "2026-03-17"),
+        ("2026-03-15", None, "hour", "2026-03-16T01:00"),
     ],
 )
 def test_a_table_is_attached_with_room_for_rows_that_come_meanwhile(

@@ -106,9 +106,10 @@ def install(table: Table) -> Iterator[Step]:
 
 def _registered(spec: PartitionSpec, chosen: str, table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
     yield from install(table)
-    # While a table is drained on its way to declarative, its rows are moved as those of landing are.
-    now = "landing" if chosen == "declarative" and _is_to_drain(spec, table) else chosen
-    wanted = recorded(spec, now)
+    wanted = recorded(spec, chosen)
+    if chosen == "declarative" and _is_to_drain(spec, table):
+        # On its way its rows are moved as those of landing are, by apply alone: maintenance leaves it in peace.
+        wanted |= {"strategy": "landing", "unit": "none"}
     if {name: table.recorded.get(name) for name in wanted} != wanted:
         yield Step("write down the spec", "record", {**names, "record": wanted})
 

@@ -11,7 +11,7 @@ import pytest
 
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, undo
-from tests.postgres.conftest import Database, sessions, spec
+from tests.postgres.conftest import NOW, Database, sessions, spec
 
 
 def drained(**values: Any) -> Any:
@@ -114,6 +114,24 @@ def test_a_drain_that_is_cut_off_goes_on(events: Database, after: int) -> None:
     events.apply(wanted)
     assert events.apply(wanted) == []
     assert events.one("SELECT count(*) FROM events") == 50
+
+
+def test_a_drain_that_is_paused_rests(events: Database) -> None:
+    """Maintenance neither goes on with it nor makes another of it."""
+    if events.major < 11:
+        pytest.skip("declarative needs PostgreSQL 11")
+    steps = events.plan(drained())
+    apply.apply(
+        events.connection, [step for step in steps if step.template in ("library", "record", "make_child")], print
+    )
+    before = events.snapshot()
+    assert events.maintain() == []
+    assert events.snapshot() == before
+    for _ in range(2):
+        events.apply(drained())
+    assert events.plan(drained()) == []
+    assert events.one("SELECT unit FROM hostwright.partitioned") == "month"
+    assert events.maintain(NOW.replace(month=8)) != []
 
 
 def test_a_table_attached_whole_comes_back(events: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 
 from generated import ROOT, publish, table
 
@@ -16,6 +17,10 @@ BETWEEN = re.compile(r"(<!-- Made by tools/faults_table.py. -->\n).*(<!-- -->\n)
 if __name__ == "__main__":
     cells = results.load(results.RESULTS)
     heading, *body = results.rows(cells)
-    made = f"{table(heading, body)}\n\n{results.summary(cells)}"
+    lines = [
+        textwrap.fill(line, 140, subsequent_indent="  " * line.startswith("-"))
+        for line in results.summary(cells).splitlines()
+    ]
+    made = "\n\n".join([table(heading, body), *filter(None, lines)])
     page = BETWEEN.sub(lambda found: f"{found[1]}\n{made}\n\n{found[2]}", PAGE.read_text(encoding="utf-8"))
     sys.exit(publish({PAGE: page}, __doc__))

@@ -380,8 +380,10 @@ def _tasks(fleet: Fleet, cell: Cell) -> None:
 
 
 def last_lines(text: str, lines: int = 6) -> str:
-    """The end of what a command printed, in one line."""
-    return " / ".join(line.strip()[-400:] for line in text.strip().splitlines()[-lines:])
+    """What a command said was wrong, in one line: its first error, or else the end of what it printed."""
+    said = [line.strip()[-400:] for line in text.strip().splitlines()]
+    errors = [line for line in said if line.startswith("error: ")]
+    return errors[0] if errors else " / ".join(said[-lines:])
 
 
 def forget(fleet: Fleet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 from tests.hosts.faults.matrix import FAULTS, POINTS, Point
 
 RESULTS = Path(__file__).with_name("results.json")
+
+BRIEF = 200
+"""Characters of what did not hold, in the summary."""
 
 NOT_RUN = "not run: "
 """How the reason begins why a cell never came to its fault."""
@@ -121,5 +125,9 @@ def summary(cells: list[Cell]) -> str:
         f"The machine's load was {min(loads):.0f} to {max(loads):.0f} when a cell began. ",
         "Everything held in all of them." if not broken else f"Not everything held in {len(broken)}:\n",
     ]
-    lines = [f"- *{cell.fault} at {cell.point}*, {cell.commit}: {'; '.join(cell.broken)}" for cell in broken]
+    lines = [f"- *{cell.fault} at {cell.point}*, {cell.commit}: {_brief(cell)}" for cell in broken]
     return "\n".join(["".join(said), *lines])
+
+
+def _brief(cell: Cell) -> str:
+    return "; ".join(textwrap.shorten(line, BRIEF) for line in cell.broken)

@@ -70,6 +70,21 @@ def test_rows_find_their_child(events: Database, strategy: str) -> None:
     assert events.one("SELECT count(*) FROM events") == 58
 
 
+@pytest.mark.parametrize("moment", ["-infinity", "4713-01-01 BC"])
+def test_rows_at_the_end_of_time_are_moved(events: Database, strategy: str, moment: str) -> None:
+    events.run("DELETE FROM events WHERE created_at < '2026-03-01+00'; UPDATE events SET id = id + 10000")
+    events.run("INSERT INTO events (id, created_at) SELECT n, %s FROM generate_series(1, 2500) n", moment)
+    events.apply(wanted(strategy))
+    assert events.apply(wanted(strategy)) == []
+    assert events.maintain() == []
+    assert events.counts()["events_pmin"] == 2500
+    events.run("UPDATE events SET created_at = '2026-02-01+00' WHERE id = 7")
+    events.run("UPDATE events SET created_at = %s WHERE id = 7", moment)
+    steps = undo.plan(wanted(strategy), catalog.read(events.connection, wanted(strategy)))
+    apply.apply(events.connection, steps, lambda *_: None)
+    assert events.one("SELECT count(*) FROM ONLY events") == 2510
+
+
 def test_an_update_moves_a_row_and_counts_it_once(events: Database, strategy: str) -> None:
     events.apply(wanted(strategy))
     for moment in ("2026-01-05", "2026-03-05", "2025-12-05", "2026-04-05", "2026-06-05", "2026-01-05", "2026-01-06"):

@@ -475,9 +475,17 @@ def _needed(
     edge: Bound = max((c.upper for c in ranged if c.lower is None and c.upper is not None), default=None)
     taken = {child.name for child in children}
     count = 0
+    left: Period | None = None
     while start <= last:
-        period = _gap(covered, edge, calendar.period(start))
+        whole = calendar.period(start)
+        period = _gap(covered, edge, whole)
         start = calendar.step(start, 1)
+        if left and period and period.lower == left.upper and period.name not in taken:
+            period, left = Period(period.name, left.lower, period.upper), None
+        if period and period.name in taken and period.upper == whole.upper and start <= last:
+            left = period  # By other data of time zones, say, its child ends before it does: the next one begins there.
+            continue
+        period = left or period
         if period is None:
             continue
         if period.name in taken:

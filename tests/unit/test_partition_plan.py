@@ -288,6 +288,14 @@ def test_a_child_that_was_made_by_hand_is_left_room_for() -> None:
         plan.plan(spec(), divided(AHEAD[0], taken), NOW)
 
 
+def test_what_a_child_leaves_of_its_period_goes_to_the_next() -> None:
+    early = dataclasses.replace(AHEAD[2], upper=dt.datetime(2026, 5, 31, 23, tzinfo=UTC))
+    steps = plan.plan(spec(), divided(*AHEAD[:2], early), NOW)
+    assert bounds(steps) == [("events_p202606", "05-31", "07-01")]
+    with pytest.raises(BadInput, match="no child holds the rows from 2026-05-31 23:00:00"):
+        plan.plan(spec(), divided(*AHEAD[:2], early, AHEAD[3]), NOW)
+
+
 def listed(method: str, *children: catalog.Child) -> catalog.Table:
     columns = (("id", "bigint", True), ("kind", "text", True))
     return divided(*children, columns=columns, partition_key=(method, ("kind" if method == "l" else "id",)))

@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 import pytest
@@ -543,6 +543,15 @@ def test_a_connection_that_stays_away(world: World, monkeypatch: pytest.MonkeyPa
 # --- Ctrl-C
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("step", "hosts"), [("build", ["web1", "web2"]), ("migrate", ["web1"])])
 def test_an_interrupt_ends_what_is_under_way_at_once(world: World, step: str, hosts: list[str]) -> None:
     plan = [["a", "1"]]

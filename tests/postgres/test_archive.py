@@ -127,6 +127,18 @@ def test_what_is_in_use_is_not_taken_out(events: Database, wanted: Any, tmp_path
         refused(events, listed, "events_default", tmp_path, "events_default is DEFAULT")
 
 
+def test_a_child_whose_rows_wait_in_the_table(events: Database, tmp_path: Path) -> None:
+    landing = spec(strategy="landing", keep=None)
+    for _ in range(2):
+        events.apply(landing)
+    april = NOW.replace(month=4)
+    with pytest.raises(BadInput, match="rows of events_p202603 wait in the table itself"):
+        archive.write(events.connection, landing, "events_p202603", tmp_path, drop=True, now=april)
+    events.maintain(april)
+    archive.write(events.connection, landing, "events_p202603", tmp_path, drop=True, now=april)
+    assert len(rows(events)) == 40
+
+
 def test_a_disk_that_is_full(events: Database, wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(archive, "_keep", _full)

@@ -796,6 +796,9 @@ def test_the_tasks(
 
     linked.apply(far.spec())
     linked.apply(far.spec())
+    if linked.major < 11:
+        april = "'2026-04-01 00:00:00+00', '2026-05-01 00:00:00+00'"
+        linked.run(f"SELECT hostwright.route('events', {april}); SELECT hostwright.file('events', 1000)")
     printed, status = fab("archive")
     assert status == 2
     assert printed[0].startswith("error: events: move events_pmin, events_p202512, events_p202601")

@@ -98,7 +98,8 @@ def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> Non
     assert (printed.splitlines()[0], status) == ("error: events: events_p202512 is detached, and not in the archive", 2)
     printed, status = fab("restore", child="events_p202512")
     assert (printed.splitlines()[-1], status) == ("events: events_p202512 is back", 0)
-    assert (fab("plan")[1], events.one("SELECT count(*) FROM events_p202512")) == (0, 11)
+    assert (fab("apply")[1], fab("plan")[1]) == (0, 0)
+    assert events.one("SELECT count(*) FROM events_p202512") == 11
     events.run("DROP TABLE events_p202512")
     printed, status = fab("verify")
     assert status == 1

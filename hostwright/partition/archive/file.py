@@ -51,6 +51,7 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
             raise BadInput(
                 f"{spec.table}: {child} is in the archive at {one.server}", "`fab partition.restore` it first."
             )
+        known.insist_filed(connection, spec, table, one)
         with _new_file(directory, child) as (raw, data, manifest):
             for attached in table.children:
                 if attached.name == child:

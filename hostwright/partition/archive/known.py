@@ -71,6 +71,20 @@ def candidate(spec: PartitionSpec, table: Table, past: list[Former], child: str,
     return Former(spec.schema_name, child, is_archived=False, is_inside=True, lower=lower, upper=upper)
 
 
+def insist_filed(connection: Any, spec: PartitionSpec, table: Table, one: Former) -> None:
+    """Raises BadInput where rows that belong into the child `one` wait in the table itself for maintenance."""
+    column = table.column(spec.key)
+    if table.kind != "inherited" or not one.is_inside or column is None:
+        return
+    bounds = {"key": spec.key, "type": column[1], "lower": one.lower, "upper": one.upper}
+    with connection.cursor() as cursor:
+        cursor.execute(render.query("archive/waiting", schema=spec.schema_name, table=spec.table_name, **bounds))
+        if cursor.fetchone()[0]:
+            raise BadInput(
+                f"{spec.table}: rows of {one.name} wait in the table itself", "`fab partition.maintain` moves them."
+            )
+
+
 def columns(cursor: Any, version: float, schema: str, table: str) -> list[dict[str, Any]]:
     """What templates are told of the columns of a table; the transaction has stream.SETTINGS."""
     cursor.execute(render.query("archive/columns", schema=schema, table=table, version=version))

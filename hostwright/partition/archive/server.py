@@ -35,6 +35,7 @@ def move(connection: Any, far: Any, spec: PartitionSpec, child: str, now: dt.dat
         one = _candidate(spec, table, past, child, now)
         if one.is_archived:
             return
+        known.insist_filed(connection, spec, table, one)
         values = _values(connection, spec, table, one, now)
         is_there = link.is_there(far, spec, server, values)
         link.make(connection, spec, server, values, bool([old for old in past if old.is_archived]))

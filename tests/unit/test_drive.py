@@ -565,6 +565,7 @@ def test_an_interrupt_ends_what_is_under_way_at_once(world: World, step: str, ho
         while not {(host, step) for host in hosts} <= set(world.told):
             assert time.monotonic() < deadline
             time.sleep(0.001)
+        time.sleep(0.3)  # Until it waits: a signal on the way there is seen after the wait only.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt)

@@ -292,6 +292,7 @@ def _rows(file: str, query: str, source: str, connection: Any) -> Iterator[Binar
         yield sys.stdin.buffer
     else:
         try:
+            # The errors of whoever reads it are others, so `with` comes after.
             opened = Path(file).open("rb")  # noqa: SIM115
         except OSError as error:
             raise BadInput(f"{file}: {error.strerror}", "--file names a CSV file.") from None

@@ -188,7 +188,7 @@ def test_a_broken_release_never_gets_a_request(deployed: World, kind: str) -> No
         (["deploy", "--ref", "no-such-ref"], "has no branch, tag or commit 'no-such-ref'"),
         (["deploy", "--ref", "--upload-pack=x"], "has no branch, tag or commit"),
         (["deploy", "--limit", "nobody"], "no host or group matches 'nobody'"),
-        (["deploy", "-i", "no/such/inventory"], "/no/such/inventory"),
+        (["deploy", "-i", "no/such/inventory"], f"there is no inventory {ROOT}/no/such/inventory"),
         (["rollback", "--release", "../x", "--yes"], "'../x' is no release name"),
         (["rollback", "--release", "20000101T000000-aaaaaaa", "--yes"], "there is no release 20000101T000000-aaaaaaa"),
     ],

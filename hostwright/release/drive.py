@@ -9,11 +9,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from hostwright import interrupts
 from hostwright.config import Site
 from hostwright.console import Reporter
 from hostwright.errors import Busy, HostwrightError
@@ -31,6 +33,9 @@ AGAIN = 1.0
 
 TOGETHER = 1.0
 """Seconds for other hosts to fail as well, once one has: what is wrong everywhere is said at once."""
+
+ATTENTION = 0.1
+"""Seconds until an interrupt is acted on."""
 
 FACTS: Mapping[str, Mapping[str, type]] = {
     "prepare": {"venv": str, "venv_ready": bool, "release": str},
@@ -213,17 +218,19 @@ class Fleet:
         function: Callable[[HostTransaction], Any],
         hosts: Sequence[HostTransaction] | None = None,
         hurry: bool = False,
+        uninterrupted: bool = False,
     ) -> dict[str, Any]:
         """Call `function` for every host side by side; raises Failures after all have ended.
 
         `hurry`: once one host has failed, the others are not waited for, as what they do is to be undone.
+        `uninterrupted`: an interrupt has to wait.
         """
         chosen = list(self.hosts if hosts is None else hosts)
         futures = {host.name: self._pool.submit(function, host) for host in chosen}
         results: dict[str, Any] = {}
         errors: dict[str, HostwrightError] = {}
-        if hurry and wait(futures.values(), return_when=FIRST_EXCEPTION).not_done:
-            wait(futures.values(), timeout=TOGETHER)
+        if not uninterrupted:
+            _attentively(futures.values(), hurry)
         for name, future in futures.items():
             if hurry and not future.done():
                 continue
@@ -238,6 +245,11 @@ class Fleet:
     def do(self, command: str, hosts: Sequence[HostTransaction] | None = None) -> dict[str, Any]:
         """Have every host do `command`, of those that come before the flip."""
         return self.each(lambda host: host.do(command), hosts, hurry=True)
+
+    def lead(self, command: str) -> dict[str, Any]:
+        """Have the first host do `command`; returns its facts."""
+        facts: dict[str, Any] = self.do(command, [self.leader])[self.leader.name]
+        return facts
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -258,6 +270,19 @@ class Fleet:
             self._pool.shutdown(wait=False, cancel_futures=True)
             for host in self.hosts:
                 host.close()
+
+
+def _attentively(futures: Collection[Future[Any]], hurry: bool) -> None:
+    """Wait until `futures` have ended, or with `hurry` until one has failed; raises KeyboardInterrupt."""
+    until = FIRST_EXCEPTION if hurry else ALL_COMPLETED
+    while True:
+        ended, others = wait(futures, timeout=ATTENTION, return_when=until)
+        interrupts.heed()
+        if not others:
+            return
+        if hurry and any(future.exception() for future in ended):
+            wait(others, timeout=TOGETHER)
+            return
 
 
 def run(
@@ -297,13 +322,13 @@ def run(
             # The barrier: a host that was ready early may be gone by now, and nobody goes live without it.
             fleet.each(lambda host: host.do("ready"))
             if migrations:
-                undone = fleet.leader.do("unmigrate")["undone"]
+                undone = fleet.lead("unmigrate")["undone"]
                 reporter.event("state", state="migrations undone", detail=_named(undone))
             fleet.each(lambda host: host.do("flip"))
             reporter.event("state", state="flipped")
             # The same once more: from here on all of them can still go back together.
             fleet.each(lambda host: host.do("ready"))
-            fleet.each(_confirm)
+            fleet.each(_confirm, uninterrupted=True)
             reporter.event("state", state="confirmed")
         except BaseException as error:
             _undo(fleet, artifact)
@@ -390,7 +415,7 @@ def _wheels(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]]) -> None:
         if not others:
             continue
         with tempfile.NamedTemporaryFile(prefix="hostwright-") as wheels:
-            digest = _fetch(maker.remote, key, wheels)
+            digest = fleet.each(partial(_fetch, key=key, target=wheels), [maker])[maker.name]
 
             def give(host: HostTransaction, file: str = wheels.name, key: str = key, sha256: str = digest) -> None:
                 with Path(file).open("rb") as source:
@@ -401,9 +426,9 @@ def _wheels(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]]) -> None:
     fleet.reporter.event("state", state="built")
 
 
-def _fetch(remote: Remote, key: str, target: IO[bytes]) -> str:
+def _fetch(host: HostTransaction, key: str, target: IO[bytes]) -> str:
     """Write the wheelhouse `key` of a host to `target`; returns its sha256."""
-    call = remote.call({"verb": "wheelhouse", "key": key})
+    call = host.remote.call({"verb": "wheelhouse", "key": key})
     digest = hashlib.sha256()
     while block := call.channel.recv(1 << 18):
         digest.update(block)
@@ -427,7 +452,7 @@ def _migrate(fleet: Fleet, site: Site, facts: Mapping[str, Any]) -> None:
     if plan:
         detail = "" if facts["reversible"] else " (can't be undone)"
         fleet.reporter.event("note", host=fleet.leader.name, detail=f"migrations: {_named(plan)}{detail}")
-    applied = fleet.leader.do("migrate")["applied"]
+    applied = fleet.lead("migrate")["applied"]
     detail = "" if sorted(applied) == sorted(plan) else _named(applied)  # The plan was told already.
     fleet.reporter.event("state", state="migrated", detail=detail)
 

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from hostwright import console
+from hostwright import console, interrupts
 from hostwright.console import Reporter
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
-
-
-def _interruptible() -> None:
-    """SIGTERM, as a cancelled pipeline job sends it, ends a run as Ctrl-C does: what was begun is undone."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
 
 
 def _transact(
@@ -41,7 +31,6 @@ def _transact(
 
     if junit and not Path(junit).parent.is_dir():
         raise BadInput(f"--junit: there is no directory {Path(junit).parent}", "Make it first.")
-    _interruptible()
     op = _fleet.operation()
     log = console.log_path(found.site.name, op)
     reporter = Reporter(json, log)
@@ -49,11 +38,12 @@ def _transact(
         "begin", op=op, kind=request["kind"], site=found.site.name, hosts=hosts, release=request.get("release")
     )
     try:
-        for number, some in enumerate(plan.batches(hosts, batch)):
-            fleet = drive.Fleet(_fleet.remotes(found, some), f"{op}-{number}", reporter)
-            first = number == 0
-            web = plan.web_hosts(found.site, found.groups, some)
-            drive.run(fleet, found.site, request, artifact, migrations and first, lock_wait, migrate=first, web=web)
+        with interrupts.noted():
+            for number, some in enumerate(plan.batches(hosts, batch)):
+                fleet = drive.Fleet(_fleet.remotes(found, some), f"{op}-{number}", reporter)
+                first = number == 0
+                web = plan.web_hosts(found.site, found.groups, some)
+                drive.run(fleet, found.site, request, artifact, migrations and first, lock_wait, migrate=first, web=web)
     except (HostwrightError, KeyboardInterrupt) as error:
         said = str(error) or "interrupted"
         reporter.event("end", result="failed", detail=said.split("\n")[0], error=said, log=str(log))

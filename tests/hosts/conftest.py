@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -149,17 +150,28 @@ Start = Callable[..., subprocess.Popen[str]]
 @pytest.fixture
 def started() -> Iterator[Start]:
     """Start a command whose output is read as it comes; it has ended, or is ended, with the test."""
+    shown = {**environment(), "PYTHONFAULTHANDLER": "1"}
     with contextlib.ExitStack() as stack:
 
         def start(*argv: str) -> subprocess.Popen[str]:
             process = subprocess.Popen(
-                argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                argv, cwd=ROOT, env=shown, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
             stack.enter_context(process)
-            stack.callback(process.kill)
+            stack.callback(_end, process)
             return process
 
         yield start
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command that a failed test left running; it says where it is."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGABRT)
+        try:
+            print(process.communicate(timeout=10)[0])
+        finally:
+            process.kill()
 
 
 def eventually(what: str, condition: object, seconds: float = 30) -> None:

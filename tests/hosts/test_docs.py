@@ -19,7 +19,7 @@ from tests.hosts.clean import Machine, clean, offer, on_debian_12
 from tests.hosts.conftest import ROOT, git
 from tests.hosts.labs import all_hosts
 
-pytestmark = [pytest.mark.hosts, on_debian_12, all_hosts]
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(3600), on_debian_12, all_hosts]
 
 EDITOR = """\
 #!/bin/sh

@@ -9,12 +9,12 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 import pytest
 
-from hostwright import config
+from hostwright import config, interrupts
 from hostwright.console import Reporter
 from hostwright.errors import Busy, HostwrightError
 from hostwright.release import drive
@@ -543,15 +543,21 @@ def test_a_connection_that_stays_away(world: World, monkeypatch: pytest.MonkeyPa
 # --- Ctrl-C
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C is a KeyboardInterrupt, also where the tests run in the background of a shell, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+def interrupt(world: World, hosts: Sequence[str], step: str) -> threading.Thread:
+    """Send SIGTERM once all of `hosts` do `step`."""
+
+    def send() -> None:
+        deadline = time.monotonic() + 5
+        while not {(host, step) for host in hosts} <= set(world.told):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    return sending
 
 
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("step", "hosts"), [("build", ["web1", "web2"]), ("migrate", ["web1"])])
 def test_an_interrupt_ends_what_is_under_way_at_once(world: World, step: str, hosts: list[str]) -> None:
     plan = [["a", "1"]]
@@ -559,24 +565,26 @@ def test_an_interrupt_ends_what_is_under_way_at_once(world: World, step: str, ho
     fleet = world.fleet(
         web1={"plan": plan, "hold": {step: threading.Event()}}, web2={"plan": plan, "hold": {step: threading.Event()}}
     )
-
-    def interrupt() -> None:
-        deadline = time.monotonic() + 5
-        while not {(host, step) for host in hosts} <= set(world.told):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        time.sleep(0.3)  # Until it waits: a signal on the way there is seen after the wait only.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    interrupting = threading.Thread(target=interrupt)
-    interrupting.start()
+    sending = interrupt(world, hosts, step)
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupts.noted(), pytest.raises(KeyboardInterrupt):
         deploy(fleet)
-    interrupting.join()
+    sending.join()
     assert time.monotonic() - started < 5
     assert world.words("web1")[-1] == world.words("web2")[-1] == "abort"
     assert world.states()[-1] == "undone"
+
+
+def test_an_interrupt_waits_for_the_confirm(world: World) -> None:
+    held = threading.Event()
+    fleet = world.fleet(web1={}, web2={"hold": {"confirm": held}})
+    sending = interrupt(world, ["web1", "web2"], "confirm")
+    threading.Timer(3 * drive.ATTENTION, held.set).start()
+    with interrupts.noted(), pytest.raises(KeyboardInterrupt):
+        deploy(fleet)
+    sending.join()
+    assert "abort" not in [word for _, word in world.told]
+    assert world.states()[-1] == "confirmed"
 
 
 def test_signs_of_life_reach_every_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

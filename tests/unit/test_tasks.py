@@ -143,7 +143,6 @@ def test_an_interruption_is_an_event(
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(drive, "run", interrupted)
-    monkeypatch.setattr(site, "_interruptible", lambda: None)
     with pytest.raises(Exit) as caught:
         site.restart.body(None, json=True)
     end = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -133,7 +133,6 @@ def rollback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deploy:
     monkeypatch.setattr(_fleet, "read", lambda *_: (found, ["web1"]))
     monkeypatch.setattr(_fleet, "remotes", lambda *_: [Remote()])
     monkeypatch.setattr(drive, "Fleet", lambda *_: None)
-    monkeypatch.setattr(site.signal, "signal", lambda *_: None)
 
     def call(error: BaseException | None = None, **options: Any) -> None:
         def run(*_: Any, **__: Any) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine
 from tests.hosts.conftest import ROOT, environment
-from tests.hosts.faults.inject import Injector
+from tests.hosts.faults.inject import HOLD, Injector
 from tests.hosts.faults.lab import APP_HOSTS, BUILD_TIMEOUT, LAB
 from tests.hosts.faults.matrix import Point
 from tests.hosts.faults.results import Cell
@@ -259,7 +259,7 @@ def _compete(fleet: Fleet, cell: Cell, number: int) -> None:
 
 def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> dict[str, dict[str, Any]]:
     """Wait until the deploy and the fault have ended and the fleet has recovered; note in how many seconds."""
-    deadline = time.time() + injector.hold + PATIENCE
+    deadline = time.time() + HOLD + PATIENCE
     idle = left = None
     while True:
         exited = injector.process.poll() is not None
@@ -271,7 +271,7 @@ def _settle(fleet: Fleet, known: set[str], cell: Cell, injector: Injector) -> di
         elif cell.seconds is None:
             cell.seconds = round(at - injector.over, 1)
         left = (left or at) if exited else None
-        if at - injector.began > injector.hold or (left and (not problems or at - left > LINGER)):
+        if at - injector.began > HOLD or (left and (not problems or at - left > LINGER)):
             injector.end()
         over = exited and injector.lift is None
         if over and cell.seconds is not None:

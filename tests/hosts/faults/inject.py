@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
-from tests.hosts.faults.matrix import STOPPED, Point
+from tests.hosts.faults.matrix import Point
 
 HOLD = 60.0
 """Seconds after which a fault that lasts ends, although the deploy goes on."""
@@ -49,7 +49,6 @@ class Injector:
         self.compete = compete
         self.lift: Callable[[], None] | None = None
         """Ends the fault, where it lasts."""
-        self.hold = HOLD
         self.began = self.over = 0.0
         """When the fault came, and when it was over, in seconds since 1970; a moment for those that do not last."""
 
@@ -77,7 +76,6 @@ class Injector:
 
     def _controller_stopped(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
-        self.hold = STOPPED[self.point.phase]
         self.lift = lambda: self.process.send_signal(signal.SIGCONT)
         self.go()
 

@@ -18,8 +18,6 @@ class Point:
     step: str = ""
     victim: str = "web2"
     program: str = "/usr/bin/systemctl"
-    phase: str = "before"
-    """before: nothing is flipped; flipped: not confirmed; after: confirmed."""
 
 
 PYTHON = "/usr/bin/python3"
@@ -32,10 +30,10 @@ POINTS = (
     Point("migrated", state="migrated", program=PYTHON),
     Point("standby healthy", step="standby ok"),
     Point("barrier", state="standby healthy"),
-    Point("flipped", state="flipped", phase="flipped"),
-    Point("confirmed", state="confirmed", phase="after"),
-    Point("drained", step="drain ok", phase="after"),
-    Point("workers replaced", step="old workers ok", victim="jobs1", program="/usr/bin/rm", phase="after"),
+    Point("flipped", state="flipped"),
+    Point("confirmed", state="confirmed"),
+    Point("drained", step="drain ok"),
+    Point("workers replaced", step="old workers ok", victim="jobs1", program="/usr/bin/rm"),
 )
 
 FAULTS = (
@@ -52,9 +50,6 @@ FAULTS = (
     "second operator",
     "host unreachable",
 )
-
-STOPPED = {"before": 23.0, "flipped": 13.0, "after": 8.0}
-"""Seconds for which the controller is stopped: longer than the engine waits for it."""
 
 FIRST = 7
 """The point of the first fault on the first diagonal: with this one the twelve cells take the least time."""

@@ -59,24 +59,24 @@ class Required:
         self.names = self._find()
         """Distribution -> extras and version, as they are written."""
 
-    def dependencies(self, wsgi: bool, database: bool) -> Dependencies:
-        """What to install for a site with a WSGI application, and with a database of PostgreSQL's."""
+    def dependencies(self, asgi: bool, database: bool) -> Dependencies:
+        """What to install for a site: with an ASGI application, with a database of PostgreSQL's."""
         plain = "psycopg" in self.names and "binary" not in self.names["psycopg"]
         compiled = "psycopg2" in self.names
         return Dependencies(
             requirements=self._files,
             install=self._install,
-            packages=(*self._copied, *self._added(wsgi, database)),
+            packages=(*self._copied, *self._added(asgi, database)),
             build=("gcc", "libpq-dev", "python3-dev") if compiled else (),
             run=("libpq5",) if plain or compiled else (),
             python=", ".join(self._python()),
         )
 
-    def _added(self, wsgi: bool, database: bool) -> Iterator[str]:
+    def _added(self, asgi: bool, database: bool) -> Iterator[str]:
         """What Hostwright needs in the virtualenv, and the project does not require."""
         if "gunicorn" not in self.names:
             yield "gunicorn==23.0.0"
-        if not wsgi and "uvicorn" not in self.names:
+        if asgi and "uvicorn" not in self.names:
             yield "uvicorn"
         if database and not DRIVERS & set(self.names):
             yield "psycopg[binary]"

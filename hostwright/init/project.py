@@ -75,9 +75,10 @@ class _Look:
     def __init__(self, sources: Sources, base: PurePosixPath) -> None:
         self.sources, self.base = sources, base
         self.needs: list[Need] = []
-        module, self.settings_file = self._settings_module()
-        self.module = module
-        self.settings = read_settings(self.settings_file, sources.source) if self.settings_file else Settings()
+        self.settings = Settings()
+        self.module, self.settings_file = self._settings_module()
+        if self.settings_file:
+            self.settings = read_settings(self.settings_file, sources.source)
         self.needs += [(shown(path), why) for path, why in self.settings.unread]
         self.required = Required(sources, base, self.needs)
 
@@ -91,7 +92,7 @@ class _Look:
         wsgi, asgi = self._applications()
         env, secrets, optional = self._environment(name, domain, database, broker)
         self._security()
-        dependencies = self.required.dependencies(bool(wsgi), bool(database))
+        dependencies = self.required.dependencies(bool(asgi and not wsgi), bool(database))
         if dependencies.python:
             self.needs.append((SITE, f"python.version: {dependencies.python}; 3 is whatever the hosts have"))
         git = _in_git(root)
@@ -123,10 +124,10 @@ class _Look:
 
     def need(self, what: str) -> None:
         """Something that the settings must say."""
-        self.needs.append((shown(self.settings_file) if self.settings_file else "the settings", what))
+        self.needs.append((shown(self.settings_file) if self.settings_file else self.module, what))
 
     def value(self, name: str) -> Any:
-        return self.settings.values.get(name)
+        return self.settings.get(name)
 
     # --- Modules
 
@@ -157,8 +158,14 @@ class _Look:
         for module in named:
             if self._path(module):
                 return module, self._path(module)
-        self.needs.append((SITE, "env.DJANGO_SETTINGS_MODULE: no settings module was found"))
-        return (named or [f"{self.base.name}.settings"])[0], None
+        if not named:
+            self.needs.append((SITE, "env.DJANGO_SETTINGS_MODULE: no settings module was found"))
+            return f"{self.base.name}.settings", None
+        self.settings.elsewhere.append(named[0])
+        self.needs.append(
+            (SITE, f"env.DJANGO_SETTINGS_MODULE: {named[0]} is not in this project: what it says was not read")
+        )
+        return named[0], None
 
     def _applications(self) -> tuple[str, str]:
         """(wsgi, asgi), each `module:object` or empty."""
@@ -172,7 +179,11 @@ class _Look:
                 found.append(f"{self._module(files[0])}:application" if files else "")
         wsgi, asgi = found
         if not wsgi and not asgi:
-            self.needs.append((SITE, "web.wsgi: there is no wsgi.py and no asgi.py"))
+            said = "there is no wsgi.py and no asgi.py"
+            if self.settings.elsewhere:
+                wsgi = f"{self.settings.elsewhere[0].split('.')[0]}.wsgi:application"
+                said += f" here; {wsgi} is a guess"
+            self.needs.append((SITE, f"web.wsgi: {said}"))
         return wsgi, asgi
 
     # --- Settings
@@ -290,7 +301,8 @@ class _Look:
             return None
         inside = self._inside(root)
         if not inside:
-            self.need(f'MEDIA_ROOT {NOT_INSIDE}: MEDIA_ROOT = BASE_DIR / "media"')
+            said = "was not understood" if root is UNKNOWN else NOT_INSIDE
+            self.need(f'MEDIA_ROOT {said}: MEDIA_ROOT = BASE_DIR / "media"')
         return Directory(url, inside or shown(self.base / "media"))
 
     # --- Beside the web server

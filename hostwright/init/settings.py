@@ -42,7 +42,13 @@ class Settings:
     variables: dict[str, bool] = field(default_factory=dict)
     """The environment variables that are read -> whether there is no default."""
     unread: list[tuple[PurePosixPath, str]] = field(default_factory=list)
-    """Files that can't be understood, and why."""
+    """Files that can't be understood, or not all of them, and why."""
+    elsewhere: list[str] = field(default_factory=list)
+    """Modules outside of the project that everything is taken from: they may have said what is not in `values`."""
+
+    def get(self, name: str) -> Any:
+        """The value of a setting, None where nothing says one."""
+        return self.values.get(name, UNKNOWN if self.elsewhere else None)
 
 
 def parse(text: bytes) -> ast.Module:
@@ -84,11 +90,12 @@ class _Module:
     def __init__(self, path: PurePosixPath, source: Source, found: Settings, seen: set[PurePosixPath]) -> None:
         self.path, self.source, self.found, self.seen = path, source, found, seen
 
-    def run(self, body: list[ast.stmt], certain: bool = True) -> None:
+    def run(self, body: list[ast.stmt], certain: bool = True, optional: bool = False) -> None:
+        """Run `body`; in an `optional` one a module may be missing."""
         values = self.found.values
         for node in body:
             if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
-                self._take(node)
+                self._take(node, optional)
             elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for name in (target.id for target in targets if isinstance(target, ast.Name)):
@@ -97,11 +104,11 @@ class _Module:
                 name = node.target.id
                 values[name] = _sum(values.get(name, UNKNOWN), self.value(node.value)) if certain else UNKNOWN
             elif isinstance(node, ast.Try):
-                self.run(node.body, certain)
+                self.run(node.body, certain, optional=True)
             elif isinstance(node, ast.If | ast.With):
-                self.run([*node.body, *getattr(node, "orelse", [])], certain=False)
+                self.run([*node.body, *getattr(node, "orelse", [])], certain=False, optional=optional)
 
-    def _take(self, node: ast.ImportFrom) -> None:
+    def _take(self, node: ast.ImportFrom, optional: bool) -> None:
         """from X import *"""
         parts = (node.module or "").split(".") if node.module else []
         if node.level:
@@ -115,6 +122,11 @@ class _Module:
                 if parts and self.source(candidate) is not None:
                     _read(candidate, self.source, self.found, self.seen)
                     return
+        if parts and not node.level and not optional:
+            module = ".".join(parts)
+            self.found.elsewhere.append(module)
+            said = f"takes everything from {module}, which is not in this project: what that says was not read"
+            self.found.unread.append((self.path, said))
 
     def value(self, node: ast.expr) -> Any:
         """The value of an expression, as far as it can be known."""

@@ -59,7 +59,8 @@ def manage_py(sources: Sources) -> PurePosixPath:
     if not found:
         raise BadInput(
             f"there is no Django project in {sources.root}: no manage.py here, or one or two directories down",
-            "Run `hostwright init` in the project's own directory, the one that its repository begins with.",
+            "Run `hostwright init` in the project's own directory, the one that its repository begins with. "
+            "An application that comes as a package needs a manage.py here that names its settings.",
         )
     nearest = [path for path in found if len(path.parts) == len(found[0].parts)]
     if len(nearest) > 1:

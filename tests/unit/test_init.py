@@ -375,6 +375,55 @@ def test_an_asgi_application_is_served_by_uvicorn(tmp_path: Path) -> None:
     assert site["dependencies"]["packages"] == ["uvicorn"]
 
 
+def test_an_application_that_is_installed(tmp_path: Path) -> None:
+    """Only a manage.py names it: what its settings say is not known, and nothing is said to be wrong with them."""
+    site, needs = found(tree(tmp_path, {"manage.py": MANAGE.format("tickets.settings"), "requirements.txt": "tickets"}))
+    assert site["env"] == {"DJANGO_SETTINGS_MODULE": "tickets.settings"}
+    assert site["web"]["wsgi"] == "tickets.wsgi:application"
+    assert site["dependencies"]["packages"] == ["gunicorn==23.0.0", "psycopg[binary]"]
+    database = '{"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "tickets"}}'
+    assert needs == [
+        (SITE, "env.DJANGO_SETTINGS_MODULE: tickets.settings is not in this project: what it says was not read"),
+        ("tickets.settings", f"DATABASES was not understood: {database}"),
+        (SITE, "web.domains: the names that the site answers for"),
+        (SITE, "web.wsgi: there is no wsgi.py and no asgi.py here; tickets.wsgi:application is a guess"),
+        ("tickets.settings", 'STATIC_ROOT was not understood: STATIC_ROOT = BASE_DIR / "staticfiles"'),
+        ("tickets.settings", 'MEDIA_ROOT was not understood: MEDIA_ROOT = BASE_DIR / "media"'),
+        (SITE, "health.path: a page that answers 200 without a login"),
+    ]
+
+
+def test_settings_that_take_everything_from_an_installed_module(tmp_path: Path) -> None:
+    text = "from tickets.settings import *\nMEDIA_ROOT = ''\n"
+    _, needs = found(tree(tmp_path, {**SHOP, "shop/settings.py": text}))
+    assert ("shop/settings.py", needs[0][1]) == needs[0]
+    assert (
+        needs[0][1]
+        == "takes everything from tickets.settings, which is not in this project: what that says was not read"
+    )
+    assert not [what for _, what in needs if what.startswith(("SECRET_KEY", "ALLOWED_HOSTS", "DEBUG"))]
+
+
+@pytest.mark.parametrize(
+    "text", ["try:\n    from local import *\nexcept ImportError:\n    pass\n", "from .local import *\n"]
+)
+def test_settings_that_are_there_on_some_machines_only(tmp_path: Path, text: str) -> None:
+    text = READY.replace('SECRET_KEY = os.environ["SECRET_KEY"]\n', "") + text
+    _, needs = found(tree(tmp_path, {**SHOP, "shop/settings.py": text}))
+    assert needs == [
+        ("shop/settings.py", 'SECRET_KEY is not read from the environment: SECRET_KEY = os.environ["SECRET_KEY"]'),
+        (SITE, "python.version: its Django needs 3.8 or newer; 3 is whatever the hosts have"),
+    ]
+
+
+def test_a_project_without_an_application_needs_no_server(tmp_path: Path) -> None:
+    contents = {name: content for name, content in SHOP.items() if name != "shop/wsgi.py"}
+    site, needs = found(tree(tmp_path, contents))
+    assert "web" not in site
+    assert site["dependencies"]["packages"] == []
+    assert (SITE, "web.wsgi: there is no wsgi.py and no asgi.py") in needs
+
+
 @pytest.mark.parametrize(
     ("package", "name"),
     [("My_Shop", "my-shop"), ("redis", "redis-site"), ("x" * 40, "x" * 24), ("_", "site"), ("config", "here")],
@@ -545,7 +594,8 @@ def test_a_directory_without_django_is_refused(
     assert capsys.readouterr() == (
         "",
         f"error: there is no Django project in {tmp_path}: no manage.py here, or one or two directories down\n"
-        "  Run `hostwright init` in the project's own directory, the one that its repository begins with.\n",
+        "  Run `hostwright init` in the project's own directory, the one that its repository begins with. "
+        "An application that comes as a package needs a manage.py here that names its settings.\n",
     )
     assert contents(tmp_path) == before
 

@@ -95,11 +95,13 @@ class _Look:
         dependencies = self.required.dependencies(bool(asgi and not wsgi), bool(database))
         if dependencies.python:
             self.needs.append((SITE, f"python.version: {dependencies.python}; 3 is whatever the hosts have"))
-        git = _in_git(root)
+        git = _git_says(root, "--is-inside-work-tree")
         if not git:
             self.needs.append(
                 (SITE, "source: without git, all that lies in the directory is in each release, deploy/ as well")
             )
+        elif not _git_says(root, "--verify", "--quiet", "HEAD"):
+            self.needs.append((SITE, "source: the repository has no commit yet, and a release is one: git commit"))
         return Project(
             name=name,
             git=git,
@@ -400,11 +402,10 @@ def _site_name(module: str, directory: str) -> str:
     return f"{name[:19]}-site" if config.RESERVED.fullmatch(name) else name
 
 
-def _in_git(root: Path) -> bool:
+def _git_says(root: Path, *asked: str) -> bool:
+    """Whether `git rev-parse` finds what it is asked for."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False
-        )
+        done = subprocess.run(["git", "-C", str(root), "rev-parse", *asked], capture_output=True, check=False)
     except FileNotFoundError:
         return False
     return done.returncode == 0

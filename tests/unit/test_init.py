@@ -46,6 +46,8 @@ def tree(root: Path, contents: dict[str, str], git: bool = True) -> Path:
         path.write_text(content, encoding="utf-8")
     if git:
         subprocess.run(["git", "init", "-q", str(root)], check=True)
+        author = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+        subprocess.run(["git", "-C", str(root), *author, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
     return root
 
 
@@ -416,6 +418,12 @@ def test_settings_that_are_there_on_some_machines_only(tmp_path: Path, text: str
     ]
 
 
+def test_a_repository_without_a_commit(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tree(tmp_path, SHOP, git=False))], check=True)
+    _, needs = found(tmp_path)
+    assert (SITE, "source: the repository has no commit yet, and a release is one: git commit") in needs
+
+
 def test_a_project_without_an_application_needs_no_server(tmp_path: Path) -> None:
     contents = {name: content for name, content in SHOP.items() if name != "shop/wsgi.py"}
     site, needs = found(tree(tmp_path, contents))
@@ -537,7 +545,7 @@ def test_deploy_is_written_and_what_is_next_is_said(
 def test_the_page_shows_what_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    subprocess.run(["git", "init", "-q", str(startproject(tmp_path))], check=True)
+    tree(startproject(tmp_path), {})
     assert run(tmp_path, monkeypatch) == 0
     _, _, said = capsys.readouterr().out.partition("\n\n")
     needs, _, _ = said.partition("\n\n")

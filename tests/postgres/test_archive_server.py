@@ -48,7 +48,9 @@ def far_server(server: servers.Server) -> Iterator[servers.Server]:
         Path(directory).chmod(0o755)
         hba = Path(directory) / "pg_hba.conf"
         hba.write_text("local all postgres trust\nlocal all all md5\n")
-        with servers.server(major, {"hba_file": str(hba)}) as started:
+        # How a server before 10 asks for a password, and answers.
+        kept = {"password_encryption": "md5"} if server.major < 10 else {}
+        with servers.server(major, {"hba_file": str(hba), **kept}) as started:
             admin = started.connect("postgres")
             with admin.cursor() as cursor:
                 for name in ("keeper", "guest"):
@@ -289,6 +291,19 @@ def test_a_move_that_is_cut_off_is_gone_on_with(linked: Database, far: Far, want
     )
     assert whole(linked, wanted) == before
     assert problems(linked, wanted) == []
+
+
+def test_a_server_before_10_is_said_to_need_passwords_as_md5(
+    linked: Database, far: Far, drained: PartitionSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = far.spec(archive={"password": "wrong"})
+    with pytest.raises(BadInput) as new:
+        move(linked, far, wrong)
+    monkeypatch.setattr(catalog, "version_of", lambda connection: 9.5)
+    with pytest.raises(BadInput) as old:
+        move(linked, far, wrong)
+    asked = """SET password_encryption = 'md5'; ALTER ROLE "keeper" PASSWORD"""
+    assert (asked in new.value.hint, asked in old.value.hint) == (linked.major < 10, True)
 
 
 @pytest.mark.parametrize("place", ["beside", "inside"])

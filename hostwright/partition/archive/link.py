@@ -75,7 +75,10 @@ def make(connection: Any, spec: PartitionSpec, server: ArchiveServer, values: Ma
             cursor.copy_expert("COPY pg_temp.hostwright_password FROM STDIN WITH (FORMAT csv)", password)
             cursor.execute(render.query("archive/link", **values, options=options))
         except psycopg2.Error as error:
+            old = " Before PostgreSQL 10 it knows passwords that are kept as md5 alone: there,"
+            old += f" SET password_encryption = 'md5'; ALTER ROLE {render.identifier(server.user)} PASSWORD ..."
             raise BadInput(
                 f"{spec.table}: the database can't read from the archive at {server.server}: {said(error)}",
-                "It has to reach that server, and to be asked for the password there.",
+                "It has to reach that server, and to be asked for the password there."
+                + (old if values["version"] < 10 else ""),
             ) from None

@@ -338,6 +338,14 @@ def test_a_date_in_another_zone(events: Database, strategy: str) -> None:
     assert events.maintain(NOW) == []
 
 
+def test_rows_that_the_primary_key_tells_apart_are_not_there_twice(events: Database, strategy: str) -> None:
+    events.run("ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (kind, created_at)")
+    events.apply(wanted(strategy))
+    assert events.one("SELECT count(*) FROM events WHERE kind = 'old'") == 50
+    found = catalog.read(events.connection, wanted(strategy))
+    assert verify.problems(events.connection, wanted(strategy), found, NOW) == []
+
+
 def test_the_sql_for_9_5(events: Database, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a 9.5 server would be sent works on a newer one: it keeps to what both know."""
     monkeypatch.setattr(catalog, "version_of", lambda connection: 9.5)

@@ -44,7 +44,7 @@ class Database:
     connection: Any
 
     @property
-    def major(self) -> int:
+    def major(self) -> float:
         return self.server.major
 
     def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -91,7 +91,7 @@ class Database:
 
 
 _SNAPSHOT = """
-SELECT n.nspname || '.' || c.relname, c.relkind::text, c.relowner, c.relacl::text, c.relispartition::text,
+SELECT n.nspname || '.' || c.relname, c.relkind::text, c.relowner, c.relacl::text, to_json(c) ->> 'relispartition',
        (SELECT array_agg(format('%s %s %s', attname, atttypid::regtype, attnotnull) ORDER BY attnum)
           FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
        (SELECT array_agg(conname || pg_get_constraintdef(oid) || convalidated ORDER BY conname)

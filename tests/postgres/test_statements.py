@@ -129,7 +129,7 @@ def test_killed_before_any_statement(installed: Database, strategy: str, way: st
 
     total = through(installed, begin(), -1)
     assert steps() == [] or way == "there"
-    for at in points(total, installed.major):
+    for at in points(total, int(installed.major)):
         planned = begin()
         with pytest.raises(HostwrightError, match="connection was lost"):
             through(installed, planned, at)
@@ -163,7 +163,7 @@ def test_a_split_killed_before_any_statement(installed: Database, way: str) -> N
         return steps()
 
     total = through(installed, begin(), -1)
-    for at in points(total, installed.major):
+    for at in points(total, int(installed.major)):
         planned = begin()
         with pytest.raises(HostwrightError, match="connection was lost"):
             through(installed, planned, at)

@@ -338,6 +338,13 @@ def test_a_date_in_another_zone(events: Database, strategy: str) -> None:
     assert events.maintain(NOW) == []
 
 
+def test_maintenance_says_what_it_did_and_nothing_else(events: Database, strategy: str) -> None:
+    events.apply(wanted(strategy))
+    events.connection.notices.clear()
+    assert "public.events: made events_p202605" in events.maintain(NOW.replace(month=4))
+    assert events.connection.notices == []
+
+
 def test_rows_that_the_primary_key_tells_apart_are_not_there_twice(events: Database, strategy: str) -> None:
     events.run("ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (kind, created_at)")
     events.apply(wanted(strategy))

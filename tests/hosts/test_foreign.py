@@ -1,0 +1,184 @@
+"""Projects that others' tools make, from a clean machine: looked at, filled in, deployed, migrated, taken back.
+
+Both come to the same server, so the second one is the second site of a host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from hostwright.lab import machine
+from tests.hosts.clean import Machine, clean, offer, on_debian_12
+from tests.hosts.labs import all_hosts
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(2400), on_debian_12, all_hosts]
+
+PREPARE = """\
+set -e
+apt-get update -q && apt-get install -q -y curl git openssh-client openssl python3-venv
+python3 -m venv ~/.hostwright && ~/.hostwright/bin/pip install --quiet hostwright
+python3 -m venv ~/.theirs
+unset PIP_CONSTRAINT
+~/.theirs/bin/pip install --quiet 'django>=5.2,<5.3' 'wagtail>=8.0,<8.1' 'psycopg[binary]>=3.2,<4'
+(umask 077; openssl rand -base64 30 > ~/.vault-password)
+"""
+
+LIFE = """\
+set -e
+export PATH=~/.hostwright/bin:$PATH ANSIBLE_VAULT_PASSWORD_FILE=~/.vault-password
+page() { curl --silent --show-error --fail --insecure --connect-to "$DOMAIN:443:$SERVER:443" "https://$DOMAIN/"; }
+mkdir -p ~/projects/$NAME && cd ~/projects/$NAME
+sh -e ~/make
+git init --quiet --initial-branch=main
+echo __pycache__/ >.gitignore
+git add -A && git commit --quiet -m made
+hostwright init
+sed -i "s/192.0.2.11/$SERVER/" deploy/inventory/production/hosts.yml
+sh -e ~/settle
+cd deploy
+ansible-vault encrypt inventory/production/group_vars/all/vault.yml
+fab config.check
+git add -A .. && git commit --quiet -m first
+ansible-playbook playbooks/bootstrap.yml playbooks/site.yml
+fab deploy
+page
+(cd .. && SECRET_KEY=any ALLOWED_HOSTS=any sh -e ~/change)
+git add -A .. && git commit --quiet -m second
+fab deploy
+page
+fab rollback --migrations --yes
+page
+"""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A project: how it is made, what is changed as `hostwright init` says, and what its second release changes."""
+
+    name: str
+    make: str
+    settle: str
+    change: str
+
+    def run(self, yours: Machine, environment: Mapping[str, str]) -> str:
+        for script in ("make", "settle", "change"):
+            yours.put(f"/root/{script}", getattr(self, script))
+        named = {"NAME": self.name, "DOMAIN": f"{self.name}.example.com", "SERVER": yours.servers[0].address}
+        return yours.run(LIFE, {**environment, **named})
+
+
+STARTPROJECT = Foreign(
+    "mysite",
+    make="""\
+~/.theirs/bin/django-admin startproject mysite .
+~/.theirs/bin/python manage.py startapp notes
+sed -i 's/^INSTALLED_APPS = \\[/&"notes",/' mysite/settings.py
+cat >notes/models.py <<'END'
+from django.db import models
+
+
+class Note(models.Model):
+    text = models.TextField()
+END
+cat >mysite/urls.py <<'END'
+from django.http import HttpResponse
+from django.urls import path
+from notes.models import Note
+
+
+def notes(request):
+    return HttpResponse(f"{Note.objects.count()} notes of {[field.name for field in Note._meta.fields]}\\n")
+
+
+urlpatterns = [path("", notes)]
+END
+~/.theirs/bin/python manage.py makemigrations --verbosity=0 notes
+rm -f db.sqlite3
+""",
+    settle="""\
+cat >>mysite/settings.py <<'END'
+
+import os
+
+SECRET_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
+DEBUG = False
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "mysite"}}
+STATIC_ROOT = BASE_DIR / "staticfiles"
+END
+""",
+    change="""\
+echo '    done = models.BooleanField(default=False)' >>notes/models.py
+~/.theirs/bin/python manage.py makemigrations --verbosity=0 notes
+""",
+)
+
+WAGTAIL = Foreign(
+    "cms",
+    make="~/.theirs/bin/wagtail start cms .",
+    # Its requirements name a Django that a Debian 12 has no Python for, as `hostwright init` says.
+    settle="""\
+cat >>cms/settings/production.py <<'END'
+
+import os
+
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "cms"}}
+INSTALLED_APPS += ["django.contrib.postgres"]
+SECRET_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
+END
+sed -i 's/^Django.*/Django>=5.2,<5.3/' requirements.txt
+""",
+    change="""\
+cat >home/models.py <<'END'
+from django.db import models
+from wagtail.fields import RichTextField
+from wagtail.models import Page
+
+
+class HomePage(Page):
+    body = RichTextField(blank=True)
+END
+DJANGO_SETTINGS_MODULE=cms.settings.production ~/.theirs/bin/python manage.py makemigrations --verbosity=0 home
+sed -i 's#</head>#<meta name="release" content="second"></head>#' cms/templates/base.html
+""",
+)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, dict[str, str]]]:
+    with clean("foreign") as yours:
+        variables = offer(yours, tmp_path_factory.mktemp("wheel"))
+        yours.put("/root/.ssh/known_hosts", yours.known_hosts)
+        yours.run(PREPARE, variables)
+        yield yours, variables
+
+
+def columns(yours: Machine, database: str, table: str) -> set[str]:
+    query = f"SELECT column_name FROM information_schema.columns WHERE table_name = '{table}'"
+    argv = ["runuser", "-u", "postgres", "--", "psql", "-XAtd", database, "-c", query]
+    return set(machine.execute(yours.servers[0], argv).split())
+
+
+def test_what_startproject_makes(environment: tuple[Machine, dict[str, str]]) -> None:
+    yours, variables = environment
+    printed = STARTPROJECT.run(yours, variables)
+    pages = re.findall(r"^0 notes of .*", printed, re.MULTILINE)
+    assert pages == ["0 notes of ['id', 'text']", "0 notes of ['id', 'text', 'done']", "0 notes of ['id', 'text']"]
+    assert "migrations undone: notes.0002_note_done" in printed
+    assert columns(yours, "mysite", "notes_note") == {"id", "text"}
+
+
+def test_what_wagtail_start_makes(environment: tuple[Machine, dict[str, str]]) -> None:
+    yours, variables = environment
+    printed = WAGTAIL.run(yours, variables)
+    assert "python.version: its Django needs 3.12 or newer" in printed
+    pages = re.findall(r"<!DOCTYPE html>.*?</html>", printed, re.DOTALL)
+    assert ['content="second"' in page for page in pages] == [False, True, False]
+    assert all("Welcome to your new Wagtail site!" in page for page in pages)
+    assert "migrations undone: home.0003_homepage_body" in printed
+    assert "body" not in columns(yours, "cms", "home_homepage")

@@ -393,6 +393,7 @@ def _write_inventory(name: str, lab: list[plan.Host], directory: Path, wanted: s
     target = ROOT / "inventory" / name
     target.mkdir(parents=True, exist_ok=True)
     hosts_yml = plan.inventory(lab, str(directory / "key"), str(directory / "known_hosts"), wanted)
+    (target / ".gitignore").write_text("*\n", encoding="utf-8")
     (target / "hosts.yml").write_text(json.dumps(hosts_yml, indent=2) + "\n", encoding="utf-8")
     if tree.INSTALLED:
         # A host to try the project's own site on.

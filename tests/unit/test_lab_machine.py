@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,8 +45,20 @@ def test_a_lab_of_an_installed_hostwright_has_the_site_of_the_project(
     for _ in range(2):  # lab.up again writes the same.
         machine._write_inventory("try", HOSTS, machine.CACHE / "try", "debian:12")
     made = top / "inventory" / "try"
-    assert sorted(path.name for path in made.iterdir()) == ["group_vars", "hosts.yml"]
+    assert sorted(path.name for path in made.iterdir()) == [".gitignore", "group_vars", "hosts.yml"]
     assert (made / "group_vars" / "all" / "site.yml").read_text() == "site: {}\n"
+
+
+def test_the_inventory_of_a_lab_is_no_part_of_the_repository(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "INSTALLED", True)
+    subprocess.run(["git", "init", "-q", str(top)], check=True)
+    machine._write_inventory("try", HOSTS, machine.CACHE / "try", "debian:12")
+    status = subprocess.run(["git", "-C", str(top), "status", "--porcelain"], capture_output=True, check=True)
+    assert status.stdout == b""
+    ansible_inventory = Path(sys.executable).with_name("ansible-inventory")
+    said = subprocess.run([ansible_inventory, "-i", str(top / "inventory" / "try"), "--list"], capture_output=True)
+    assert (said.returncode, said.stderr) == (0, b"")
+    assert json.loads(said.stdout)["web"]["hosts"] == ["host1"]
 
 
 def test_the_first_image_of_a_fresh_clone_finds_its_directory(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,9 @@ DRIVERS = {"psycopg", "psycopg-binary", "psycopg2", "psycopg2-binary"}
 PYTHONS = ((6, 0, "3.12"), (5, 0, "3.10"), (4, 0, "3.8"))
 """From this Django on, the oldest Python that it runs on."""
 
+HOST_PYTHONS = "such as 3.11 on Debian 12, 3.13 on Debian 13, 3.12 on Ubuntu 24.04"
+"""The distributions' own, of the releases that most have."""
+
 
 @dataclass(frozen=True)
 class Dependencies:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from hostwright import config
-from hostwright.init.dependencies import Dependencies, Required
+from hostwright.init.dependencies import HOST_PYTHONS, Dependencies, Required
 from hostwright.init.settings import UNKNOWN, Settings, Variable, parse
 from hostwright.init.settings import read as read_settings
 from hostwright.init.sources import SITE, TOP, VAULT, Need, Sources, manage_py, normal, shown
@@ -94,7 +94,9 @@ class _Look:
         self._security()
         dependencies = self.required.dependencies(bool(asgi and not wsgi), bool(database))
         if dependencies.python:
-            self.needs.append((SITE, f"python.version: {dependencies.python}; 3 is whatever the hosts have"))
+            self.needs.append(
+                (SITE, f"python.version: {dependencies.python}; 3 is what the hosts have, {HOST_PYTHONS}")
+            )
         git = _git_says(root, "--is-inside-work-tree")
         if not git:
             self.needs.append(

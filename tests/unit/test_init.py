@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,7 @@ STATIC_URL = "assets/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
 """
 """Settings that lack nothing."""
+HOSTS_HAVE = "3 is what the hosts have, such as 3.11 on Debian 12, 3.13 on Debian 13, 3.12 on Ubuntu 24.04"
 URLS = 'from django.urls import path\nurlpatterns = [path("", None), path("admin/", None)]\n'
 SHOP = {
     "manage.py": MANAGE.format("shop.settings"),
@@ -175,7 +177,7 @@ def test_a_project_that_lacks_nothing(tmp_path: Path) -> None:
         "services": {"databases": [{"name": "orders"}]},
         "health": {"path": "/"},
     }
-    assert needs == [(SITE, "python.version: its Django needs 3.8 or newer; 3 is whatever the hosts have")]
+    assert needs == [(SITE, f"python.version: its Django needs 3.8 or newer; {HOSTS_HAVE}")]
 
 
 def test_a_project_in_a_directory_of_its_repository(tmp_path: Path) -> None:
@@ -211,7 +213,7 @@ def test_settings_for_production_win(tmp_path: Path) -> None:
     assert site["static"]["root"] == "var/static"
     assert needs == [
         (SITE, "web.domains: the names that the site answers for"),
-        (SITE, "python.version: its Django needs 3.12 or newer; 3 is whatever the hosts have"),
+        (SITE, f"python.version: its Django needs 3.12 or newer; {HOSTS_HAVE}"),
     ]
 
 
@@ -229,7 +231,7 @@ def test_a_pyproject_is_installed(tmp_path: Path) -> None:
     assert site["dependencies"] == {"requirements": [], "project": ".", "packages": ["gunicorn==23.0.0"]}
     assert site["packages"] == {"build": ["gcc", "libpq-dev", "python3-dev"], "run": ["libpq5"]}
     said = "pyproject.toml says >=3.11, its Django needs 3.10 or newer"
-    assert needs == [(SITE, f"python.version: {said}; 3 is whatever the hosts have")]
+    assert needs == [(SITE, f"python.version: {said}; {HOSTS_HAVE}")]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="has no tomllib")
@@ -414,8 +416,15 @@ def test_settings_that_are_there_on_some_machines_only(tmp_path: Path, text: str
     _, needs = found(tree(tmp_path, {**SHOP, "shop/settings.py": text}))
     assert needs == [
         ("shop/settings.py", 'SECRET_KEY is not read from the environment: SECRET_KEY = os.environ["SECRET_KEY"]'),
-        (SITE, "python.version: its Django needs 3.8 or newer; 3 is whatever the hosts have"),
+        (SITE, f"python.version: its Django needs 3.8 or newer; {HOSTS_HAVE}"),
     ]
+
+
+def test_the_pythons_that_hosts_have() -> None:
+    releases = yaml.safe_load((Path(__file__).parents[1] / "platforms" / "releases.yml").read_text(encoding="utf-8"))
+    said = re.findall(r"(3\.\d+) on (\w+ [\d.]+)", HOSTS_HAVE)
+    assert len(said) == 3
+    assert all(releases[release.lower()]["python"] == python for python, release in said)
 
 
 def test_a_repository_without_a_commit(tmp_path: Path) -> None:
@@ -527,7 +536,7 @@ def test_deploy_is_written_and_what_is_next_is_said(
         "    deploy/inventory/production/hosts.yml",
         "      - your server's address, and the keys of those who deploy",
         "    deploy/inventory/production/group_vars/all/site.yml",
-        "      - python.version: its Django needs 3.8 or newer; 3 is whatever the hosts have",
+        f"      - python.version: its Django needs 3.8 or newer; {HOSTS_HAVE}",
     ]
     assert said[-1] == "    fab deploy"
     assert oct((tmp_path / "deploy" / VAULT).stat().st_mode & 0o777) == "0o600"

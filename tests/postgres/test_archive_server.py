@@ -294,9 +294,11 @@ def test_a_move_that_is_cut_off_is_gone_on_with(linked: Database, far: Far, want
 
 
 def test_a_server_before_10_is_said_to_need_passwords_as_md5(
-    linked: Database, far: Far, drained: PartitionSpec, monkeypatch: pytest.MonkeyPatch
+    linked: Database, far: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = far.spec(archive={"password": "wrong"})
+    for _ in range(2):
+        linked.apply(far.spec(strategy="landing"))
+    wrong = far.spec(strategy="landing", archive={"password": "wrong"})
     with pytest.raises(BadInput) as new:
         move(linked, far, wrong)
     monkeypatch.setattr(catalog, "version_of", lambda connection: 9.5)

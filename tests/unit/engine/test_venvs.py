@@ -251,6 +251,19 @@ def test_the_virtualenv_gets_the_wheels_and_nothing_else(tmp_path: Path, monkeyp
     ]
 
 
+def test_wheels_are_built_apart_from_the_virtualenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = Paths("shop", root=str(tmp_path))
+    builder = venvs.Builder({**agreed(), "build_user": "nobody"}, paths, "/r", "0" * 32, (3, 11), "log", 1)
+    calls: list[list[str]] = []
+    monkeypatch.setattr(venvs.commands, "run", lambda step, argv, *_: calls.append(argv))
+    monkeypatch.setattr(builder, "_fresh", lambda directory: None)
+    monkeypatch.setattr(builder, "_finish", lambda directory: None)
+    builder.wheels()
+    wheel = ["wheel", "--use-pep517", "--wheel-dir", builder.wheelhouse, "-r", "/r/requirements.txt"]
+    options = ["--isolated", "--no-cache-dir", "--disable-pip-version-check"]
+    assert calls[-1] == [f"{builder.venv}/bin/python", "-m", "pip", *options, *wheel]
+
+
 # --- the interpreter
 
 

@@ -196,7 +196,8 @@ class Builder:
         self._environment()
         self._fresh(self.wheelhouse)
         wanted = requirements(self.agreed, self.release_dir)
-        wheel = ["wheel", "--wheel-dir", self.wheelhouse]
+        # Else a pip before 23.1 builds source without a pyproject.toml by the virtualenv's own setuptools, which lacks wheel.
+        wheel = ["wheel", "--use-pep517", "--wheel-dir", self.wheelhouse]
         if self.known and ready(self.known):
             # pip prefers these where the version is the same: nothing is downloaded or compiled twice.
             wheel += ["--find-links", self.known]

@@ -204,13 +204,14 @@ def _sdist(project: str, version: str) -> bytes:
     import sys
 
     with tempfile.TemporaryDirectory() as target:
-        argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary=:all:", "--no-build-isolation"]
-        done = subprocess.run(
-            [*argv, "-d", target, f"{project}=={version}"], capture_output=True, text=True, check=False
-        )
+        # pip asks a sdist for its metadata, which takes what it is built with: as wheels, in an environment of its own.
+        argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={project}", "-d", target]
+        done = subprocess.run([*argv, f"{project}=={version}"], capture_output=True, text=True, check=False)
         found = sorted(Path(target).iterdir())
         if done.returncode or not found:
-            raise BadInput(f"source.pypi: {project}=={version} has no sdist: {done.stderr.strip()[-300:]}")
+            raise BadInput(
+                f"source.pypi: pip can't get the sdist of {project}=={version}: {done.stderr.strip()[-300:]}"
+            )
         return found[0].read_bytes()
 
 

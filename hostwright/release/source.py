@@ -141,6 +141,8 @@ def _path(key: str, text: str) -> Path:
 
 
 def _no_ref(key: str, repository: str, ref: str) -> BadInput:
+    if ref == "HEAD":
+        return BadInput(f"{key}: {repository} has no commit yet", "git add and git commit make the first one.")
     return BadInput(f"{key}: {repository} has no branch, tag or commit {ref!r}", "git branch -a and git tag list them.")
 
 

@@ -110,6 +110,11 @@ def test_an_unknown_ref(repository: Path, ref: str) -> None:
         assert refusal(Source(git=str(repository)), ref) == told
 
 
+def test_a_repository_without_a_commit(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert refusal(Source(git=str(tmp_path))) == f"source.ref: {tmp_path} has no commit yet"
+
+
 @pytest.mark.parametrize("ref", ["--help", "-x", "--output=/tmp/x", "--upload-pack=id"])
 def test_an_option_is_no_ref(repository: Path, ref: str) -> None:
     for git in (str(repository), repository.as_uri()):

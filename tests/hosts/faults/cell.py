@@ -19,7 +19,7 @@ from hostwright.errors import HostwrightError
 from hostwright.lab import machine
 from tests.hosts.conftest import ROOT, environment
 from tests.hosts.faults.inject import HOLD, Injector
-from tests.hosts.faults.lab import APP_HOSTS, BUILD_TIMEOUT, LAB
+from tests.hosts.faults.lab import APP_HOSTS, BUILD_TIMEOUT, LAB, VISIBILITY
 from tests.hosts.faults.matrix import Point
 from tests.hosts.faults.results import Cell
 from tests.hosts.labs import Fleet
@@ -367,7 +367,7 @@ def _requests(
 def _tasks(fleet: Fleet, cell: Cell) -> None:
     """I6: every order that was taken has had its task done."""
     orders = ("runuser", "-u", "postgres", "--", "psql", "-XAtd", "shop", "-c", "SELECT id FROM orders_order")
-    deadline = time.monotonic() + TIDY
+    deadline = time.monotonic() + VISIBILITY + TIDY
     while True:
         wanted = {f"order-{number}" for number in fleet.on("db1", *orders).split()}
         done = set(

@@ -32,6 +32,9 @@ DISK = 600 * 1024 * 1024
 BUILD_TIMEOUT = 45
 """Seconds for a command of the build: enough for an honest one on a machine that others use too."""
 
+VISIBILITY = 20
+"""Seconds after which Redis gives the tasks of a killed worker to another."""
+
 MOUNTS = {"/mnt/faults/srv": "/srv/shop", "/mnt/faults/var": "/var/lib/hostwright/shop"}
 PROGRAMS = {"fail": "#!/bin/sh\nexit 1\n", "hang": "#!/bin/sh\nexec /usr/bin/sleep 600\n"}
 DISK_UNIT = """\
@@ -133,6 +136,7 @@ def _impatient(site: dict[str, Any]) -> None:
         "build_timeout": BUILD_TIMEOUT,
         "migrate_timeout": 15,
     }
+    site["env"]["VISIBILITY_TIMEOUT"] = str(VISIBILITY)
     site["health"]["deadline"] = 15
 
 

@@ -66,6 +66,8 @@ class HostTransaction:
         self.reporter = reporter
         self.seq = 0
         self.begun = False
+        self.served: str | None = None
+        """The release that was live when it began."""
         self.confirmed = False
         self.over = False
         self._call: Call | None = None
@@ -86,6 +88,7 @@ class HostTransaction:
         if event["event"] == "end":
             raise failure(self.name, event.get("error", {}))
         self.begun = True
+        self.served = event.get("serves")
 
     def do(self, command: str, **fields: Any) -> dict[str, Any]:
         """Send a command and wait for what came of it; returns its facts. A host that did not come back is lost."""
@@ -480,4 +483,5 @@ def _undo(fleet: Fleet, artifact: Artifact | None) -> None:
         detail = f"{', '.join(confirmed)} keep the new release, the others go back; fab deploy or fab rollback ends it"
         note("state", state="two releases", detail=detail)
     elif any(host.begun for host in fleet.hosts):
-        note("state", state="undone", detail="the old release serves")
+        old = any(host.served for host in fleet.hosts)
+        note("state", state="undone", detail="the old release serves" if old else "no release was live, and none is")

@@ -23,7 +23,7 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "state", "state": "migrated", "detail": "a.0001"},
     {"event": "note", "host": "web1", "detail": "migrations: a.0001"},
     {"event": "end", "result": "failed", "detail": "no", "error": "no", "log": "/x"},
-    {"event": "begun", "release": "r1", "kind": "deploy", **HOST},
+    {"event": "begun", "release": "r1", "kind": "deploy", "serves": None, **HOST},
     {"event": "step", "step": "check", "status": "start", **HOST},
     {"event": "step", "step": "check", "status": "skipped", "seconds": 0.0, "detail": "why", **HOST},
     {"event": "done", "do": "prepare", "ok": True, **PREPARED, **HOST},

@@ -94,7 +94,8 @@ class Engine:
         if refusals:
             self.say({"event": "end", "result": "refused", "error": refusals.pop(0)})
         else:
-            self.say({"event": "begun", "release": "r2", "kind": request["kind"]})
+            serves = self.behaviour.get("serves", "r1")
+            self.say({"event": "begun", "release": "r2", "kind": request["kind"], "serves": serves})
         return call
 
     # --- the other side
@@ -538,6 +539,12 @@ def test_a_connection_that_stays_away(world: World, monkeypatch: pytest.MonkeyPa
     assert error.message == "web2: no answer in time"
     assert world.words("web1")[-1] == "abort"
     assert "flip" not in [word for _, word in world.told]
+
+
+def test_a_first_deploy_that_fails_has_no_old_release(world: World) -> None:
+    refusal(lambda: deploy(world.fleet(web1={"serves": None, "fail": ["build"]}, web2={"serves": None})))
+    last = json.loads(world.out.getvalue().splitlines()[-1])
+    assert (last["state"], last["detail"]) == ("undone", "no release was live, and none is")
 
 
 # --- Ctrl-C

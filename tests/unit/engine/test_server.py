@@ -138,7 +138,8 @@ def requested(paths: Paths, release: str = "r1") -> Running:
 def test_a_whole_transaction(paths: Paths) -> None:
     running = requested(paths)
     fab = running.connect()
-    assert fab.until("begun")["release"] == "r1"
+    begun = fab.until("begun")
+    assert (begun["release"], begun["serves"]) == ("r1", None)
     held = lock.holder(paths.lock)
     assert (held["op"], held["owner"], held["recovering"]) == ("o1", "ann", False)
     fab.say(do="prepared", n=1)

@@ -178,7 +178,8 @@ class Server:
         except EngineError as error:
             self.emit(dict({"event": "end", "result": "refused"}, error=error.as_dict()))
         else:
-            self.emit({"event": "begun", "release": self.transaction.release, "kind": request["kind"]})
+            serves = self.state["current"]["release"] if self.state["current"] else None
+            self.emit({"event": "begun", "release": self.transaction.release, "kind": request["kind"], "serves": serves})
 
     def _serve(self):
         while self.state["transaction"]:

@@ -224,6 +224,7 @@ def contract(site: Site, groups: Groups, host: str) -> dict[str, Any]:
                 "deadline": health.deadline,
                 "timeout": health.timeout,
             },
+            "timeout": web.timeout,
         }
         if web
         else None,

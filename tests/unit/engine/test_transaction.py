@@ -32,7 +32,7 @@ class Host:
             Path(directory).mkdir(parents=True)
         self.state = storage.State(self.paths.state)
         self.events: list[dict[str, Any]] = []
-        agreed = {"site": "shop", "web": {"health": {}}, "releases": {"keep": 5}}
+        agreed = {"site": "shop", "web": {"health": {}, "timeout": 30}, "releases": {"keep": 5}}
         self.transaction = transaction.Transaction(agreed, self.paths, self.state, self.events.append)
 
     def deployed(self, *names: str) -> None:
@@ -323,3 +323,14 @@ def test_the_start_of_the_standby_counts_for_its_deadline(
     )
     host.transaction.obey({"do": "standby"})
     assert told == [("b", {"release": "r1", "HOSTWRIGHT_SLOT": "b"}, 30.0), ("b", left, "r1")]
+
+
+@pytest.mark.parametrize(("web", "seconds"), [({"timeout": 30}, 90), (None, 60)])
+def test_an_old_slot_has_the_time_of_its_requests_and_a_minute(
+    host: Host, monkeypatch: pytest.MonkeyPatch, web: dict[str, int] | None, seconds: int
+) -> None:
+    host.transaction.agreed["web"] = web
+    told: list[tuple[str, int]] = []
+    monkeypatch.setattr(transaction.slots, "stop", lambda _, *what: told.append(what))
+    host.transaction._retire("a")
+    assert told == [("a", seconds)]

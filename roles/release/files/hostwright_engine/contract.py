@@ -33,7 +33,13 @@ _SHAPE = {
     "hooks": [{"name": str, "stage": str, "command": [str], "timeout": int}],
     "static": ({"root": str, "env": (str, None), "collect": ([str], None)}, None),
     "databases": [str],
-    "web": ({"health": {"path": str, "headers": {str: str}, "status": [int], "deadline": int, "timeout": int}}, None),
+    "web": (
+        {
+            "health": {"path": str, "headers": {str: str}, "status": [int], "deadline": int, "timeout": int},
+            "timeout": int,
+        },
+        None,
+    ),
     "processes": [{"name": str, "count": int, "singleton": bool, "stop_timeout": int, "notify": bool}],
     "timers": [str],
     "releases": {

@@ -27,6 +27,9 @@ WHEN = {
 STAYS_UP = 1.0
 """Seconds after which a process that does not say when it is ready counts as started."""
 
+RETIRE = 60
+"""Seconds that an old slot gets to stop beside those for its last requests: a systemctl that fails is tried again."""
+
 MARK = "\x1eHOSTWRIGHT "
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -529,7 +532,8 @@ class Transaction:
         return releases.clean_up(self.agreed, self.paths, self.state)
 
     def _retire(self, slot):
-        if slots.stop(self.paths, slot, 60):
+        web = self.agreed["web"]
+        if slots.stop(self.paths, slot, RETIRE + (web["timeout"] if web else 0)):
             raise Failed("slot {} did not stop".format(slot))
 
     def _instances(self, process, release):

@@ -93,8 +93,9 @@ def test_filters_that_say_the_period_read_its_child_alone(database: Database, st
         "month": everything,
         "date": everything,
         "gte, python's now": ["p202602", "p202603", "p202604"],
-        # Known when the query runs: partitions of the server's own are left out then. (All of these are in the past.)
-        "gte, Now()": [] if strategy == "declarative" else everything,
+        # Known when the query runs: partitions of the server's own are left out then. (All of these are in the past;
+        # before 13 a plan shows the first of them, which is not read.)
+        "gte, Now()": everything if strategy != "declarative" else [] if database.major >= 13 else ["pmin"],
         "pk": everything,
         "pk and range": january,
     }

@@ -43,7 +43,7 @@ def harmless(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return 0
 
     monkeypatch.setattr(gate.subprocess, "call", run)
-    monkeypatch.setattr(gate, "_restore", lambda *_: run("restore"))
+    monkeypatch.setattr(gate.restore, "restore", lambda *_: run("restore"))
     monkeypatch.setattr(gate, "_start", lambda unit: run(unit))
     monkeypatch.setattr(gate, "_await_end", lambda unit: None)
     monkeypatch.setattr(gate, "_connect", lambda *_: None)

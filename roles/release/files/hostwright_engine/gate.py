@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import select
 import shutil
 import signal
@@ -13,7 +12,7 @@ import sys
 import tarfile
 import time
 
-from . import VERSION, commands, lock, releases, storage, units, venvs
+from . import VERSION, commands, lock, releases, restore, storage, units, venvs
 from .errors import BadRequest, Busy, Failed
 from .paths import release_name, venv_key
 
@@ -327,7 +326,7 @@ def database(agreed, paths, request):
         raise BadRequest("the site has no database {!r}".format(name), "It has: {}".format(", ".join(names) or "none"))
     known = {
         "dump": ["pg_dump", "-Fc", name],
-        "restore": ["pg_restore", "--no-owner"],
+        "restore": [],
         "psql": ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name],
         "shell": ["psql", "-d", name],
     }
@@ -338,39 +337,10 @@ def database(agreed, paths, request):
     env = dict({"HOME": paths.srv, "LANG": "C.UTF-8", "PSQL_HISTORY": "/dev/null"}, **agreed["env"])
     env["PATH"] = commands.PATH
     if request["do"] == "restore":
-        return _restore(agreed, argv, name, env)
+        sys.stdout.write(STARTED)
+        sys.stdout.flush()
+        return restore.restore(paths, name, agreed["user"], env)
     return _interactive(agreed, paths, argv, env, "/", request["do"] == "shell")
-
-
-def _restore(agreed, argv, name, env):
-    """Replace all that the application's role owns in the database by the dump on standard input, or change nothing.
-
-    pg_restore --clean would drop one thing after another, and can't drop what a partition has from its parent.
-    """
-    become = commands.become(agreed["user"])
-    version = subprocess.check_output([argv[0], "--version"], env=env, preexec_fn=become).decode()
-    if int(re.search(r"\d+", version).group()) >= 12:
-        argv = argv + ["-f", "-"]
-    sys.stdout.write(STARTED)
-    sys.stdout.flush()
-    reading = subprocess.Popen(argv, cwd="/", env=env, stdout=subprocess.PIPE, preexec_fn=become)
-    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-d", name, "-f", "-"]
-    writing = subprocess.Popen(
-        psql, cwd="/", env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=become
-    )
-    try:
-        writing.stdin.write(b"SET lock_timeout = '60s';\nDROP OWNED BY CURRENT_USER;\n")
-        shutil.copyfileobj(reading.stdout, writing.stdin)
-    except BrokenPipeError:
-        reading.kill()  # psql has ended, and has said why.
-    if reading.wait():
-        # Half a dump: without the end of its input psql commits nothing.
-        writing.kill()
-    try:
-        writing.stdin.close()
-    except BrokenPipeError:
-        pass  # As above.
-    return writing.wait() and 1
 
 
 def _is_word(word):

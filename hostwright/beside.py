@@ -31,8 +31,8 @@ def fingerprint(password: str | None) -> str:
 def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """What `host` needs for all of its sites: `own`, and those that it remembers, ordered by their names.
 
-    `text` has a line `beside=JSON` for each of them, as see_host.yml has hosts print. Where two sites can't be on one
-    host, `objection` says why, and nothing else is there.
+    `text` has a line `beside=JSON` for each of them, as see_host.yml has hosts print. `left_web`: the site itself was
+    served there, and is no more. Where two sites can't be on one host, `objection` says why, and nothing else is there.
     """
     mine = _typed(own)
     try:
@@ -50,6 +50,7 @@ def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:
         **merged,
         "elsewhere": any(found["elsewhere"] for found in ordered),
         "connections": sum(found["connections"] for found in ordered),
+        "left_web": not mine["nginx"] and bool(records.get(mine["site"], mine)["nginx"]),
         "objection": "",
     }
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ALL_COMPLETED, Future
+from concurrent.futures import wait as wait_for
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+ATTENTION = 0.1
+"""Seconds until an interrupt is acted on."""
 
 _waiting = 0
 
@@ -40,3 +45,12 @@ def heed() -> None:
     if _waiting:
         _waiting = 0
         raise KeyboardInterrupt
+
+
+def wait(futures: Collection[Future[Any]], until: str = ALL_COMPLETED) -> tuple[set[Future[Any]], set[Future[Any]]]:
+    """Wait as concurrent.futures does, and heed what is noted meanwhile; returns those that ended, and the others."""
+    while True:
+        ended, others = wait_for(futures, timeout=ATTENTION, return_when=until)
+        heed()
+        if not others or (until != ALL_COMPLETED and any(future.exception() for future in ended)):
+            return ended, others

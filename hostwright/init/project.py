@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from hostwright import config
 from hostwright.init.dependencies import HOST_PYTHONS, Dependencies, Required
@@ -340,9 +340,7 @@ class _Look:
         return ""
 
     def _health(self) -> str:
-        module = self.value("ROOT_URLCONF")
-        path = self._path(module) if isinstance(module, str) else None
-        routes = list(_routes(self.sources.source(path) if path else None))
+        routes = set(self._routes(self.value("ROOT_URLCONF")))
         if "" in routes:
             return "/"
         if "admin/" in routes:
@@ -351,24 +349,45 @@ class _Look:
         return "/"
 
 
+    def _routes(self, module: Any, within: tuple[str, ...] = ()) -> Iterator[str]:
+        """The routes of a URL configuration, with those that it includes by the name of a module of the project."""
+        if not isinstance(module, str) or not module or module in within:
+            return
+        path = self._path(module)
+        for route, included in _routes(self.sources.source(path) if path else None):
+            if included is None:
+                yield route
+            else:
+                yield from (route + inner for inner in self._routes(included, (*within, module)))
+
+
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}")
 
 
-def _routes(source: bytes | None) -> Iterator[str]:
-    """The routes of a URL configuration's own path() and re_path()."""
+def _routes(source: bytes | None) -> Iterator[tuple[str, Any]]:
+    """The routes of a URL configuration's own path() and re_path(), with what they include: None where a view is."""
     try:
         tree = parse(source or b"")
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in ("path", "re_path", "url")
-        ):
-            first = node.args[0] if node.args else None
+        if _calls(node, "path", "re_path", "url") and len(node.args) > 1:
+            first, view = node.args[:2]
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield first.value.strip("^$")
+                yield first.value.strip("^$"), _included(view) if _calls(view, "include") else None
+
+
+def _calls(node: ast.AST, *names: str) -> TypeGuard[ast.Call]:
+    """Whether `node` calls a function of one of these names."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
+
+
+def _included(call: ast.Call) -> Any:
+    """What include() names, alone or in a pair with an application's name; empty where that is not written there."""
+    first = call.args[0] if call.args else None
+    if isinstance(first, ast.Tuple) and first.elts:
+        first = first.elts[0]
+    return first.value if isinstance(first, ast.Constant) else ""
 
 
 def _url(value: Any, otherwise: str) -> str:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hostwright import tree
 from hostwright.errors import BadInput, HostwrightError
@@ -336,15 +337,26 @@ def _network(engine: plan.Engine, lab: str) -> str:
 
 def _networks(engine: plan.Engine) -> dict[str, tuple[list[str], str]]:
     """Each network of this machine's engine: its subnets, and the checkout whose lab it belongs to."""
-    names = run([engine.program, "network", "ls", "--format={{.Name}}"]).split()
     found = {}
-    for described in json.loads(run([engine.program, "network", "inspect", *names])):
+    for described in _described(engine):
         configs = described.get("subnets") or (described.get("IPAM") or {}).get("Config") or []
         subnets = [entry.get("subnet") or entry.get("Subnet") for entry in configs]
         labels = described.get("labels") or described.get("Labels") or {}
         name = described.get("name") or described["Name"]
         found[name] = ([subnet for subnet in subnets if subnet], labels.get(plan.CHECKOUT, ""))
     return found
+
+
+def _described(engine: plan.Engine) -> list[dict[str, Any]]:
+    """What the engine says of each network; it names them first, and another lab may remove one meanwhile."""
+    names = run([engine.program, "network", "ls", "--format={{.Name}}"]).split()
+    try:
+        described: list[dict[str, Any]] = json.loads(run([engine.program, "network", "inspect", *names]))
+    except HostwrightError:
+        if run([engine.program, "network", "ls", "--format={{.Name}}"]).split() == names:
+            raise
+        return _described(engine)
+    return described
 
 
 def _await_systemd(engine: plan.Engine, host: plan.Host) -> None:

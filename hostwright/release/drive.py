@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ALL_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,6 @@ AGAIN = 1.0
 
 TOGETHER = 1.0
 """Seconds for other hosts to fail as well, once one has: what is wrong everywhere is said at once."""
-
-ATTENTION = 0.1
-"""Seconds until an interrupt is acted on."""
 
 FACTS: Mapping[str, Mapping[str, type]] = {
     "prepare": {"venv": str, "venv_ready": bool, "release": str},
@@ -233,7 +230,8 @@ class Fleet:
         results: dict[str, Any] = {}
         errors: dict[str, HostwrightError] = {}
         if not uninterrupted:
-            _attentively(futures.values(), hurry)
+            _, late = interrupts.wait(futures.values(), FIRST_EXCEPTION if hurry else ALL_COMPLETED)
+            wait(late, timeout=TOGETHER)
         for name, future in futures.items():
             if hurry and not future.done():
                 continue
@@ -273,19 +271,6 @@ class Fleet:
             self._pool.shutdown(wait=False, cancel_futures=True)
             for host in self.hosts:
                 host.close()
-
-
-def _attentively(futures: Collection[Future[Any]], hurry: bool) -> None:
-    """Wait until `futures` have ended, or with `hurry` until one has failed; raises KeyboardInterrupt."""
-    until = FIRST_EXCEPTION if hurry else ALL_COMPLETED
-    while True:
-        ended, others = wait(futures, timeout=ATTENTION, return_when=until)
-        interrupts.heed()
-        if not others:
-            return
-        if hurry and any(future.exception() for future in ended):
-            wait(others, timeout=TOGETHER)
-            return
 
 
 def run(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from hostwright import listing
+from hostwright import interrupts, listing
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.remote import Remote
 
@@ -65,9 +65,14 @@ def ask_all(
         finally:
             remote.close()
 
-    chosen = remotes(found, hosts)
-    with ThreadPoolExecutor(max_workers=max(len(chosen), 1)) as pool:
-        return dict(zip(hosts, pool.map(ask, chosen), strict=True))
+    pool = ThreadPoolExecutor(max_workers=max(len(hosts), 1))
+    try:
+        with interrupts.noted():
+            futures = [pool.submit(ask, remote) for remote in remotes(found, hosts)]
+            interrupts.wait(futures)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return {host: future.result() for host, future in zip(hosts, futures, strict=True)}
 
 
 def database_host(found: Inventory) -> str:

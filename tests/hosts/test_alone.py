@@ -126,6 +126,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "gunicorn": {
         "gunicorn_site": "blog",
         "gunicorn_application": "blog.asgi:application",
+        "gunicorn_enabled": True,
         "gunicorn_asgi": True,
         "gunicorn_workers": 3,
         "gunicorn_threads": 1,
@@ -134,6 +135,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "gunicorn_user": "builder",
         "gunicorn_socket_group": "adm",
         "gunicorn_memory_deny_write_execute": False,
+        "gunicorn_proc_subset": "all",
         "gunicorn_systemd_version": 240,
         "gunicorn_writable": ["/srv/blog"],
     },
@@ -144,6 +146,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "celery_user": "builder",
         "celery_writable": ["/srv/blog"],
         "celery_memory_deny_write_execute": False,
+        "celery_proc_subset": "all",
         "celery_systemd_version": 240,
     },
     "nginx": {
@@ -283,7 +286,10 @@ def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
     assert look.socket("tcp://127.0.0.1:5672").is_listening
     assert not look.file("/etc/apt/preferences.d/hostwright-held").contains("tzdata")
     assert not look.file("/etc/logrotate.d/hostwright").contains("blog")
-    roles(host, home, {"firewall": {"firewall_enabled": False}})
+    off = {"firewall": {"firewall_enabled": False}, "gunicorn": {"gunicorn_site": "blog", "gunicorn_enabled": False}}
+    roles(host, home, off)
+    assert roles(host, home, off) == []
     assert "hostwright" not in look.check_output("nft list tables")
+    assert look.check_output("find /etc /usr/local/lib/hostwright -name '*blog-web*' -o -name 'gunicorn-blog*'") == ""
     # Data is nobody's to remove.
     assert "blog" in look.check_output("runuser -u postgres -- psql -XAtc 'SELECT datname FROM pg_database'")

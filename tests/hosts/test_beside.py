@@ -98,6 +98,23 @@ def test_another_password_for_the_one_redis_is_refused(two: Two) -> None:
     assert "shop is there, and its Redis has another password" in said
 
 
+def test_a_site_that_is_not_served_any_more_keeps_its_workers(two: Two) -> None:
+    path = ROOT / BLOG / "group_vars" / "all" / "site.yml"
+    variables = yaml.safe_load(path.read_text())
+    variables["site"]["web"] = None
+    path.write_text(yaml.safe_dump(variables))
+    two.blog("ansible-playbook", "playbooks/site.yml")
+    assert two.text("blog")[0] == 404
+    assert "the shop" in two.text("shop")[1]
+    left = "find /etc /run/blog /usr/local/lib/hostwright /var/lib/hostwright -name '*blog-web*' -o -name 'web*.sock' -path '*blog*'"
+    assert two.on_host("sh", "-c", f"{left}; systemctl list-units --all --plain --no-legend 'blog-web@*'") == ""
+    assert "changed=0 " in two.blog("ansible-playbook", "playbooks/site.yml")
+    two.commit({"shop/templates/banner.txt": "unseen\n"}, "workers only")
+    assert "workers replaced" in two.blog("fab", "deploy")
+    assert "blog-worker" in two.on_host("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "blog-*")
+    assert "the shop" in two.text("shop")[1]
+
+
 def test_one_is_taken_away(two: Two) -> None:
     two.on_host("sh", "-c", REMOVE)
     two.run("ansible-playbook", "playbooks/site.yml")

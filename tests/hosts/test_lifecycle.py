@@ -386,6 +386,15 @@ def test_dump_and_restore(deployed: World, tmp_path: object) -> None:
     before = deployed.on_host(*rows)
     # What only a superuser could make is in each dump; the database has it already.
     deployed.on_host(*rows[:-1], "CREATE EXTENSION pgcrypto; GRANT USAGE ON SCHEMA public TO PUBLIC")
+    # The right to name other servers, by a group as roles/postgresql gives it, and what an archive makes of it.
+    deployed.on_host(
+        *rows[:-1],
+        "CREATE EXTENSION postgres_fdw; CREATE ROLE hostwright_archivers NOLOGIN;"
+        "GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO hostwright_archivers; GRANT hostwright_archivers TO shop;"
+        "SET ROLE shop; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '192.0.2.1');"
+        "CREATE USER MAPPING FOR shop SERVER far OPTIONS (user 'shop', password 'of-the-archive');"
+        "CREATE FOREIGN TABLE orders_of_2020 (id bigint) SERVER far",
+    )
     deployed.fab("db.dump", "--to", f"{tmp_path}/shop.dump")
     deployed.page("/api/orders")
     with Load(deployed.host.address, rate=50):
@@ -393,6 +402,8 @@ def test_dump_and_restore(deployed: World, tmp_path: object) -> None:
     assert deployed.on_host(*rows) != before
     deployed.fab("db.restore", "--source", f"{tmp_path}/shop.dump", "--yes")
     assert deployed.on_host(*rows) == before
+    far = "SELECT relname, umoptions FROM pg_foreign_table JOIN pg_class c ON c.oid = ftrelid, pg_user_mappings"
+    assert "orders_of_2020|{user=shop,password=of-the-archive}" in deployed.on_host(*rows[:-1], far)
     whole = Path(f"{tmp_path}/shop.dump").read_bytes()
     Path(f"{tmp_path}/half.dump").write_bytes(whole[: len(whole) // 2])
     assert "nothing was changed" in deployed.fab("db.restore", "--source", f"{tmp_path}/half.dump", "--yes", status=1)

@@ -32,6 +32,14 @@ def told(*sites: dict[str, Any]) -> str:
     )
 
 
+def test_a_site_that_was_served_and_is_no_more_is_seen() -> None:
+    shop, unserved = site("shop"), site("shop", nginx=[])
+    assert [
+        beside.together("web1", told(*remembered, site("blog")), own)["left_web"]
+        for remembered, own in (([shop], unserved), ([shop], shop), ([unserved], unserved), ([], unserved), ([], shop))
+    ] == [True, False, False, False, False]
+
+
 def test_a_site_alone_is_what_it_wants() -> None:
     shop = site("shop")
     assert beside.together("web1", "systemd=252\n", shop) == {
@@ -41,6 +49,7 @@ def test_a_site_alone_is_what_it_wants() -> None:
         "ident": shop["ident"],
         "connections": 30,
         "elsewhere": False,
+        "left_web": False,
         "objection": "",
     }
 

@@ -586,7 +586,7 @@ def test_an_interrupt_waits_for_the_confirm(world: World) -> None:
     held = threading.Event()
     fleet = world.fleet(web1={}, web2={"hold": {"confirm": held}})
     sending = interrupt(world, ["web1", "web2"], "confirm")
-    threading.Timer(3 * drive.ATTENTION, held.set).start()
+    threading.Timer(3 * interrupts.ATTENTION, held.set).start()
     with interrupts.noted(), pytest.raises(KeyboardInterrupt):
         deploy(fleet)
     sending.join()

@@ -379,6 +379,26 @@ def test_an_asgi_application_is_served_by_uvicorn(tmp_path: Path) -> None:
     assert site["dependencies"]["packages"] == ["uvicorn"]
 
 
+@pytest.mark.parametrize(
+    ("routes", "health"),
+    [
+        ('path("", include("shop.pages"))', "/"),
+        ('path("shop/", include(("shop.pages", "pages"))), path("admin/", admin.site.urls)', "/admin/login/"),
+        ('path("", include("shop.urls"))', None),
+        ('path("", include("wagtail.urls"))', None),
+        ('path("", include(router.urls)), path("", include())', None),
+        ('path("")', None),
+    ],
+)
+def test_the_health_path_is_a_route_with_a_view(tmp_path: Path, routes: str, health: str | None) -> None:
+    """What an application that is elsewhere shows at its first page is not known."""
+    pages = 'urlpatterns = [path("", home)]\n'
+    site, needs = found(tree(tmp_path, {**SHOP, "shop/urls.py": f"urlpatterns = [{routes}]\n", "shop/pages.py": pages}))
+    assert site["health"]["path"] == (health or "/")
+    told = (SITE, "health.path: a page that answers 200 without a login") in needs
+    assert told == (health is None)
+
+
 def test_an_application_that_is_installed(tmp_path: Path) -> None:
     """Only a manage.py names it: what its settings say is not known, and nothing is said to be wrong with them."""
     site, needs = found(tree(tmp_path, {"manage.py": MANAGE.format("tickets.settings"), "requirements.txt": "tickets"}))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +109,39 @@ def test_nothing_to_go_back_to(listed: list[dict[str, Any]], wanted: str, messag
     with pytest.raises(BadInput) as caught:
         site._target(listed, wanted)
     assert caught.value.message == message
+
+
+# --- every host at once
+
+
+class Asked:
+    """A host that answers once `answering` is set."""
+
+    def __init__(self, name: str, answering: threading.Event) -> None:
+        self.name, self.answering = name, answering
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        if not self.answering.wait(10):
+            raise HostwrightError(f"{self.name}: no")
+        return {"host": self.name, **request}
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_interrupt_does_not_wait_for_hosts_that_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering = threading.Event()
+    monkeypatch.setattr(_fleet, "remotes", lambda found, hosts: [Asked(host, answering) for host in hosts])
+    found: Any = None
+    sending = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    sending.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _fleet.ask_all(found, ["web1", "web2"], {"verb": "status"})
+    assert time.monotonic() - started < 5
+    sending.join()
+    answering.set()
+    assert _fleet.ask_all(found, ["web1"], {"verb": "status"}) == {"web1": {"host": "web1", "verb": "status"}}
 
 
 # --- what a site says

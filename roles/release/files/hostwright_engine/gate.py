@@ -326,21 +326,20 @@ def database(agreed, paths, request):
         raise BadRequest("the site has no database {!r}".format(name), "It has: {}".format(", ".join(names) or "none"))
     known = {
         "dump": ["pg_dump", "-Fc", name],
-        "restore": [],
         "psql": ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name],
         "shell": ["psql", "-d", name],
     }
-    if request.get("do") not in list(known):
+    do = request.get("do")
+    if do not in ["restore", *known]:
         raise BadRequest("do must be dump, restore, psql or shell")
-    argv = known[request["do"]]
     # The application's user has no home to keep psql's history in.
     env = dict({"HOME": paths.srv, "LANG": "C.UTF-8", "PSQL_HISTORY": "/dev/null"}, **agreed["env"])
     env["PATH"] = commands.PATH
-    if request["do"] == "restore":
+    if do == "restore":
         sys.stdout.write(STARTED)
         sys.stdout.flush()
         return restore.restore(paths, name, agreed["user"], env)
-    return _interactive(agreed, paths, argv, env, "/", request["do"] == "shell")
+    return _interactive(agreed, paths, known[do], env, "/", do == "shell")
 
 
 def _is_word(word):

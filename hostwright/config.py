@@ -302,7 +302,7 @@ class Web(Model):
     memory_deny_write_execute: bool = True
     """Switch off for applications that make code at run time (cffi closures, JITs)."""
     proc_subset: Literal["pid", "all"] = "pid"
-    """`all` for applications that read /proc/meminfo and the like, as psutil does; with `pid` only processes are there."""
+    """`all` for applications that read /proc/meminfo and the like, as psutil does; `pid` shows processes only."""
 
     @model_validator(mode="after")
     def _one_interface(self) -> Web:

@@ -348,7 +348,6 @@ class _Look:
         self.needs.append((SITE, "health.path: a page that answers 200 without a login"))
         return "/"
 
-
     def _routes(self, module: Any, within: tuple[str, ...] = ()) -> Iterator[str]:
         """The routes of a URL configuration, with those that it includes by the name of a module of the project."""
         if not isinstance(module, str) or not module or module in within:

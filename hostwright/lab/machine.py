@@ -338,7 +338,7 @@ def _network(engine: plan.Engine, lab: str) -> str:
 def _networks(engine: plan.Engine) -> dict[str, tuple[list[str], str]]:
     """Each network of this machine's engine: its subnets, and the checkout whose lab it belongs to."""
     found = {}
-    for described in _described(engine):
+    for described in _inspected(engine):
         configs = described.get("subnets") or (described.get("IPAM") or {}).get("Config") or []
         subnets = [entry.get("subnet") or entry.get("Subnet") for entry in configs]
         labels = described.get("labels") or described.get("Labels") or {}
@@ -347,7 +347,7 @@ def _networks(engine: plan.Engine) -> dict[str, tuple[list[str], str]]:
     return found
 
 
-def _described(engine: plan.Engine) -> list[dict[str, Any]]:
+def _inspected(engine: plan.Engine) -> list[dict[str, Any]]:
     """What the engine says of each network; it names them first, and another lab may remove one meanwhile."""
     names = run([engine.program, "network", "ls", "--format={{.Name}}"]).split()
     try:
@@ -355,7 +355,7 @@ def _described(engine: plan.Engine) -> list[dict[str, Any]]:
     except HostwrightError:
         if run([engine.program, "network", "ls", "--format={{.Name}}"]).split() == names:
             raise
-        return _described(engine)
+        return _inspected(engine)
     return described
 
 

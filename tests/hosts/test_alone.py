@@ -115,6 +115,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "rabbitmq_port": 5673,
         "rabbitmq_users": [{"name": "blog", "password": "it's secret", "vhost": "blog"}],
         "rabbitmq_guest": True,
+        "rabbitmq_keep_listeners": False,
     },
     "virtualenv": {
         "virtualenv_python": "3",
@@ -228,6 +229,31 @@ def test_two_roles_alone_as_the_example_shows(host: Fleet, home: Path) -> None:
     play(host, home, example, *password, "--extra-vars", '{"nginx_sites": []}')
     assert not look.file("/etc/ssl/private/hostwright-blog.key").exists
     assert not look.file("/etc/nginx/conf.d/hostwright-blog.conf").exists
+
+
+def test_a_rabbitmq_of_somebody_else_is_left_to_him(host: Fleet, home: Path) -> None:
+    look = looked_at(host)
+    host.on_host("apt-get", "install", "-q", "-y", "--no-install-recommends", "rabbitmq-server")
+    host.says("host1", "rabbitmqctl add_user theirs secret; rabbitmqctl add_vhost theirs")
+
+    def state() -> list[str]:
+        asked = ("list_users", "list_vhosts", "eval '[element(5, L) || L <- rabbit_networking:active_listeners()].'")
+        return [look.check_output(f"rabbitmqctl -q {command}") for command in asked]
+
+    before = state()
+    with pytest.raises(AssertionError, match="somebody else uses the RabbitMQ of this host") as refused:
+        roles(host, home, {"rabbitmq": {}})
+    said = " ".join(str(refused.value).split())
+    assert "(theirs theirs); its user guest would be removed: set rabbitmq_guest to true" in said
+    assert "it would listen on 127.0.0.1:5672 alone, and does on *:5672: set rabbitmq_keep_listeners to true" in said
+    assert state() == before
+    users = [{"name": "blog", "password": "its-own", "vhost": "blog"}]
+    kept = {"rabbitmq": {"rabbitmq_guest": True, "rabbitmq_keep_listeners": True, "rabbitmq_users": users}}
+    roles(host, home, kept)
+    assert roles(host, home, kept) == []
+    host.says("host1", "rabbitmqctl delete_user blog; rabbitmqctl delete_vhost blog")
+    assert state() == before
+    host.says("host1", "rabbitmqctl delete_user theirs; rabbitmqctl delete_vhost theirs")
 
 
 def test_as_they_come(host: Fleet, home: Path) -> None:

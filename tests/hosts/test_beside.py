@@ -106,8 +106,8 @@ def test_a_site_that_is_not_served_any_more_keeps_its_workers(two: Two) -> None:
     two.blog("ansible-playbook", "playbooks/site.yml")
     assert two.text("blog")[0] == 404
     assert "the shop" in two.text("shop")[1]
-    left = "find /etc /run/blog /usr/local/lib/hostwright /var/lib/hostwright -name '*blog-web*' -o -name 'web*.sock' -path '*blog*'"
-    assert two.on_host("sh", "-c", f"{left}; systemctl list-units --all --plain --no-legend 'blog-web@*'") == ""
+    files = "find /etc /run/blog /usr/local/lib/hostwright /var/lib/hostwright -name '*blog-web*' -o -path '*blog/web*'"
+    assert two.on_host("sh", "-c", f"{files}; systemctl list-units --all --plain --no-legend 'blog-web@*'") == ""
     assert "changed=0 " in two.blog("ansible-playbook", "playbooks/site.yml")
     two.commit({"shop/templates/banner.txt": "unseen\n"}, "workers only")
     assert "workers replaced" in two.blog("fab", "deploy")

@@ -23,7 +23,9 @@ def host(release: str, about: dict[str, Any]) -> Platform:
 def given(role: str) -> dict[str, Any]:
     """The variables that the play gives `role`, as expressions."""
     listed = {entry["role"]: entry.get("vars", {}) for entry in PLAY["roles"]}
-    listed.update({task["ansible.builtin.include_role"]["name"]: task.get("vars", {}) for task in PLAY["tasks"]})
+    for task in PLAY["tasks"]:
+        # A role that comes once more takes away what it made before.
+        listed.setdefault(task["ansible.builtin.include_role"]["name"], task.get("vars", {}))
     return dict(listed[role])
 
 

@@ -1,4 +1,4 @@
-"""Rights on single columns, and publications: children have those of their table."""
+"""Rights on single columns, publications and storage parameters: children have those of their table."""
 
 from __future__ import annotations
 
@@ -99,3 +99,12 @@ def test_a_publication_that_would_not_be_the_same_is_in_the_way(events: Database
         with pytest.raises(BadInput, match="the publication part of some rows or columns would not do what it does"):
             events.plan(wanted)
         events.run("DROP PUBLICATION part")
+
+
+def test_new_children_have_the_storage_parameters_of_the_table(events: Database, wanted: PartitionSpec) -> None:
+    events.run("ALTER TABLE events SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01)")
+    events.apply(wanted)
+    events.maintain()
+    names = "SELECT reloptions FROM pg_class WHERE relname = 'events_p202606'"
+    assert events.one(names) == ["fillfactor=70", "autovacuum_vacuum_scale_factor=0.01"]
+    assert events.plan(wanted) == []

@@ -63,6 +63,12 @@ sed -i 's/^local .*/local all all md5/; $a host legacy legacy 0.0.0.0/0 md5' "$e
 systemctl restart postgresql
 pg_createcluster "$version" theirs --start > /dev/null
 
+systemd-run -q --unit theirs-log python3 -c '
+import socket
+log = socket.socket(type=socket.SOCK_DGRAM)
+log.bind(("", 5140))
+log.recv(1)'
+
 printf 'maxmemory-policy allkeys-lru\ndatabases 64\n' >> /etc/redis/redis.conf
 systemctl restart redis-server
 redis-cli -n 40 set kept 'their key' > /dev/null
@@ -205,11 +211,12 @@ def test_an_account_of_somebody_else_is_named(web: Host, before: dict[str, str])
 
 def test_ports_that_would_be_closed_are_named(web: Host, before: dict[str, str]) -> None:
     said = web.site(status=2)
-    assert "others connect to this host, and would be shut out: port 5432 (postgres), 8080 (nginx)." in said
+    closed = "port 5432 (postgres), 8080 (nginx), 5140/udp (python3)."
+    assert f"others connect to this host, and would be shut out: {closed}" in said
     assert "firewall_further_rules, such as [{port: 5432}]" in said
     assert web.others() == before
     assert web.says("web1", "nft list tables") == "table inet theirs"
-    web.variables(firewall_further_rules=[{"port": 8080}, {"port": 5432}])
+    web.variables(firewall_further_rules=[{"port": 8080}, {"port": 5432}, {"port": 5140, "protocol": "udp"}])
 
 
 def test_a_database_of_somebody_else_is_named(web: Host, before: dict[str, str]) -> None:

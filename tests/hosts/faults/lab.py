@@ -144,7 +144,8 @@ def _add_disk(host: plan.Host) -> None:
     image = machine.CACHE / LAB / f"{host.name}.img"
     with image.open("wb") as sparse:
         sparse.truncate(DISK)
-    machine.run(["mkfs.ext4", "-q", "-m", "0", str(image)])
+    # A virtualenv is ten thousand small files: with fewer inodes than that these would be used up first.
+    machine.run(["mkfs.ext4", "-q", "-m", "0", "-i", "4096", str(image)])
     device = machine.run(["losetup", "--find", "--show", str(image)]).strip()
     mounts = "".join(f"ExecStart=mount --bind {source} {target}\n" for source, target in MOUNTS.items())
     script = f"""set -e

@@ -263,6 +263,7 @@ def test_directories_have_the_owners_that_keep_the_application_out_of_its_code()
 def test_the_firewall_lets_in_what_is_listed() -> None:
     lines = [line.strip() for line in shown("firewall", "firewall.nft.j2").splitlines()]
     assert [line for line in lines if "dport" in line] == [
+        "ip6 saddr fe80::/10 udp dport 546 accept",
         "tcp dport 22 accept",
         "tcp dport 80 accept",
         "ip saddr { 10.0.0.1, 10.0.0.2 } tcp dport 5432 accept",

@@ -254,6 +254,8 @@ def test_a_rabbitmq_of_somebody_else_is_left_to_him(host: Fleet, home: Path) -> 
     host.says("host1", "rabbitmqctl delete_user blog; rabbitmqctl delete_vhost blog")
     assert state() == before
     host.says("host1", "rabbitmqctl delete_user theirs; rabbitmqctl delete_vhost theirs")
+    # Nobody else needs its port any more, which the firewall would name.
+    roles(host, home, {"rabbitmq": {}})
 
 
 def test_as_they_come(host: Fleet, home: Path) -> None:

@@ -301,8 +301,6 @@ class Web(Model):
     """Further URL prefixes and the directories that they show."""
     memory_deny_write_execute: bool = True
     """Switch off for applications that make code at run time (cffi closures, JITs)."""
-    proc_subset: Literal["pid", "all"] = "pid"
-    """`all` for applications that read /proc/meminfo and the like, as psutil does; `pid` shows processes only."""
 
     @model_validator(mode="after")
     def _one_interface(self) -> Web:

@@ -136,7 +136,6 @@ CHANGED: dict[str, dict[str, Any]] = {
         "gunicorn_user": "builder",
         "gunicorn_socket_group": "adm",
         "gunicorn_memory_deny_write_execute": False,
-        "gunicorn_proc_subset": "all",
         "gunicorn_systemd_version": 240,
         "gunicorn_writable": ["/srv/blog"],
     },
@@ -147,7 +146,6 @@ CHANGED: dict[str, dict[str, Any]] = {
         "celery_user": "builder",
         "celery_writable": ["/srv/blog"],
         "celery_memory_deny_write_execute": False,
-        "celery_proc_subset": "all",
         "celery_systemd_version": 240,
     },
     "nginx": {

@@ -59,17 +59,13 @@ def test_a_word_that_no_systemd_knows() -> None:
     assert beyond_systemd("[Unit]\nStateDirectory=a\n", "259") == ["StateDirectory=a"]
 
 
-LATER = {"ProcSubset=pid": 252}
-"""What some systemd knows, and a library beside it does not bear: getloadavg() reads /proc there."""
-
-
 @pytest.mark.parametrize("role", ["gunicorn", "celery"])
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_sandbox_has_every_line_that_its_systemd_knows(release: str, role: str) -> None:
     version = RELEASES[release]["versions"]["systemd"]
     given = RENDERED[role, "sandbox.j2"]
     whole = "[Service]\n" + render(role, "sandbox.j2", **given)
-    beyond = set(beyond_systemd(whole, version)) | {line for line, since in LATER.items() if int(version) < since}
+    beyond = set(beyond_systemd(whole, version))
     assert [line for line in lines(whole) if line not in beyond] == [
         "[Service]",
         *lines(render(role, "sandbox.j2", **given, **{f"{role}_systemd_version": version})),

@@ -163,16 +163,11 @@ def test_both_sandboxes_are_the_same(settings: bool) -> None:
         return render(
             role,
             "sandbox.j2",
-            **{
-                f"{role}_memory_deny_write_execute": settings,
-                f"{role}_proc_subset": "pid" if settings else "all",
-                f"{role}_writable": ["/srv/a", "/srv/b"],
-            },
+            **{f"{role}_memory_deny_write_execute": settings, f"{role}_writable": ["/srv/a", "/srv/b"]},
         )
 
     assert lines("celery") == lines("gunicorn")
     assert ("MemoryDenyWriteExecute=yes" in lines("celery")) is settings
-    assert ("ProcSubset=pid" in lines("celery")) is settings
 
 
 def test_a_sandbox_protects_on_old_systemd_too() -> None:

@@ -36,7 +36,8 @@ class Two(Fleet):
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, ""
+            with error:
+                return error.code, ""
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,7 @@ def test_the_readme(yours: Machine, tmp_path: Path) -> None:
     assert "events_event_p2" in printed
     with pytest.raises(urllib.error.HTTPError) as answer:
         urllib.request.urlopen(f"http://{server.address}/", timeout=10)
+    answer.value.close()
     assert answer.value.code == 503  # The page says fab maintenance.on, and not off.
 
 

@@ -28,7 +28,8 @@ demo-down: $(READY) ## Remove the host of the demo, and what it wrote
 	@$(BIN)/python tools/demo.py --down
 
 test: $(READY) lint test-unit test-platforms ## The tests: unit, PostgreSQL (oldest and newest), one host lifecycle
-	@$(BIN)/pytest tests/postgres tests/hosts
+	@$(BIN)/pytest -n auto tests/postgres
+	@$(BIN)/pytest tests/hosts
 
 test-unit: $(READY) ## Unit tests only; answers in seconds
 	@$(BIN)/pytest -q -n auto tests/unit
@@ -37,7 +38,8 @@ test-platforms: $(READY) ## Every role against what each release of Debian and U
 	@$(BIN)/pytest -q -n auto tests/platforms
 
 test-all: $(READY) lint test-unit test-platforms ## Every matrix: all PostgreSQL versions, all Debian releases, faults
-	@HOSTWRIGHT_PG=all HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests/postgres tests/hosts
+	@HOSTWRIGHT_PG=all $(BIN)/pytest -n auto tests/postgres
+	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests/hosts
 
 test-faults: $(READY) ## A deploy under each fault, and at each of its points: twelve of the 132 cells of docs/faults.md
 	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest --durations=0 --durations-min=5 tests/hosts/faults

@@ -5,11 +5,12 @@ Older Djangos too, where HOSTWRIGHT_PG is `all` or names a server of one's own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,15 @@ def library(request: pytest.FixtureRequest, server: servers.Server) -> str:
         return ""
     pinned, target = HERE / f"django-{request.param}.txt", CACHE / request.param
     if not target.exists():
-        argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
-        done = subprocess.run([*argv, str(target), "-r", str(pinned)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            shutil.rmtree(target, ignore_errors=True)
-            need(f"Django {request.param}", done.stderr.strip()[-300:], "pip has to reach a package index.")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+            argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
+            made = Path(directory) / "django"
+            done = subprocess.run([*argv, str(made), "-r", str(pinned)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                need(f"Django {request.param}", done.stderr.strip()[-300:], "pip has to reach a package index.")
+            with contextlib.suppress(OSError):  # Somebody else was faster.
+                made.rename(target)
     return str(target)
 
 

@@ -143,9 +143,9 @@ def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
     with alone():
         _check_free(name)
         engine = prepare()
-        _check_owner(engine, name)
+        _without_orphans(engine)
         made = image(engine, wanted)
-        lab = plan.hosts(name, layout, _network(engine, name))
+        lab = plan.hosts(str(ROOT), name, layout, _network(engine, name))
         plan.check_same(name, _containers(engine, name), _described(name), lab, made)
         directory = CACHE / name
         directory.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def start(host: plan.Host) -> None:
 
 def cut(host: plan.Host) -> None:
     """Unplug the host's network."""
-    run([_engine().program, "network", "disconnect", f"hostwright-{host.lab}", host.container])
+    run([_engine().program, "network", "disconnect", host.network, host.container])
 
 
 def mend(host: plan.Host) -> None:
@@ -224,7 +224,7 @@ def mend(host: plan.Host) -> None:
             "network",
             "connect",
             f"--ip={host.address}",
-            f"hostwright-{host.lab}",
+            host.network,
             host.container,
         ]
     )
@@ -246,14 +246,13 @@ def down(name: str, images: bool = False) -> list[str]:
     with alone():
         _check_free(name)
         engine = _engine()
-        filters = ["--filter", f"label={plan.LABEL}={name}"]
         if shutil.which(engine.program):
-            _check_owner(engine, name)
-            containers = run([engine.program, "ps", "-aq", *filters]).split()
+            containers = list(_containers(engine, name))
             if containers:
                 run([engine.program, "rm", "-f", *containers])
                 removed.append(f"{len(containers)} hosts")
-            for network in run([engine.program, "network", "ls", "-q", *filters]).split():
+            network = plan.network(str(ROOT), name)
+            if network in _networks(engine):
                 run([engine.program, "network", "rm", network])
                 removed.append(f"network {network}")
             if images:
@@ -263,6 +262,17 @@ def down(name: str, images: bool = False) -> list[str]:
                 shutil.rmtree(path)
                 removed.append(str(path.relative_to(ROOT)))
     return removed
+
+
+def _without_orphans(engine: plan.Engine) -> None:
+    """Remove the labs of checkouts that are gone: nobody has their keys."""
+    for network, (_, checkout) in _networks(engine).items():
+        if checkout and not Path(checkout).exists():
+            say(f"==> the lab {network} of {checkout} is removed: that checkout is gone")
+            its_own = f"--filter=label={plan.CHECKOUT}={checkout}"
+            for container in run([engine.program, "ps", "-aq", its_own]).split():
+                run([engine.program, "rm", "-f", container])
+            run([engine.program, "network", "rm", network])
 
 
 def _without_images(engine: plan.Engine) -> list[str]:
@@ -283,7 +293,6 @@ def hosts(name: str) -> list[plan.Host]:
     found = _described(plan.lab_name(name))
     if not found:
         raise BadInput(f"there is no lab {name}", "Make it: fab lab.up")
-    _check_owner(_engine(), name)
     return found
 
 
@@ -291,18 +300,15 @@ def _described(name: str) -> list[plan.Host]:
     """The hosts of the lab `name` as this checkout made it; none where it did not."""
     path = CACHE / name / "hosts.json"
     entries = json.loads(path.read_text()) if path.exists() else []
-    return [plan.Host(**{**entry, "groups": tuple(entry["groups"])}) for entry in entries]
-
-
-def _check_owner(engine: plan.Engine, name: str) -> None:
-    _, owner = _networks(engine).get(f"hostwright-{name}", ([], ""))
-    plan.check_owner(name, owner, str(ROOT))
+    return [plan.Host(**{**entry, "checkout": str(ROOT), "groups": tuple(entry["groups"])}) for entry in entries]
 
 
 def _containers(engine: plan.Engine, name: str) -> dict[str, str]:
     """The containers of the lab `name`, with the image of each."""
-    listed = [engine.program, "ps", "-a", f"--filter=label={plan.LABEL}={name}", "--format={{.Names}} {{.Image}}"]
-    return dict(line.split() for line in run(listed).splitlines())
+    labels = {plan.LABEL: name, plan.CHECKOUT: str(ROOT)}
+    filters = [f"--filter=label={label}={value}" for label, value in labels.items()]
+    listed = run([engine.program, "ps", "-a", *filters, "--format={{.Names}} {{.Image}}"])
+    return dict(line.split() for line in listed.splitlines())
 
 
 def states(name: str) -> list[tuple[plan.Host, str]]:
@@ -328,10 +334,11 @@ def _state(engine: plan.Engine, host: plan.Host) -> str:
 def _network(engine: plan.Engine, lab: str) -> str:
     """The lab's subnet, made where it is not there."""
     there = _networks(engine)
-    if f"hostwright-{lab}" in there:
-        return there[f"hostwright-{lab}"][0][0]
+    mine = plan.network(str(ROOT), lab)
+    if mine in there:
+        return there[mine][0][0]
     subnet = plan.free_subnet([subnet for subnets, _ in there.values() for subnet in subnets])
-    run(plan.make_network(engine, lab, subnet, str(ROOT)))
+    run(plan.make_network(engine, str(ROOT), lab, subnet))
     return subnet
 
 

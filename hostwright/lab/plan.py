@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hostwright.errors import BadInput
@@ -43,16 +43,21 @@ LAYOUTS: Mapping[str, Mapping[str, Sequence[str]]] = {
 
 @dataclass(frozen=True)
 class Host:
-    """A throwaway host: its container's name is LAB-NAME."""
+    """A throwaway host of the lab `lab` of the checkout at `checkout`."""
 
+    checkout: str
     lab: str
     name: str
     address: str
     groups: tuple[str, ...]
 
     @property
+    def network(self) -> str:
+        return network(self.checkout, self.lab)
+
+    @property
     def container(self) -> str:
-        return f"hostwright-{self.lab}-{self.name}"
+        return f"{self.network}-{self.name}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ def lab_name(name: str) -> str:
     return name
 
 
+def network(checkout: str, lab: str) -> str:
+    """What names a lab's network, and starts its containers' names: labs of two checkouts have nothing in common."""
+    return f"hostwright-{lab}-{hashlib.sha256(checkout.encode()).hexdigest()[:8]}"
+
+
 def tag(image: str) -> str:
     """What names an image of labs, and the container that makes it, by the `image` that was asked for."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", image).strip("-.")
@@ -78,15 +88,6 @@ def layout_name(name: str) -> str:
     if name not in LAYOUTS:
         raise BadInput(f"there is no layout {name!r}", f"Layouts: {', '.join(LAYOUTS)}")
     return name
-
-
-def check_owner(lab: str, owner: str, checkout: str) -> None:
-    """Raises BadInput where the lab that is there is another checkout's, and that one still exists."""
-    if owner and owner != checkout and Path(owner).exists():
-        raise BadInput(
-            f"the lab {lab} is that of another checkout: {owner}",
-            f"Choose another --name, or remove it there: fab lab.down --name {lab}",
-        )
 
 
 def check_same(lab: str, there: Mapping[str, str], known: Sequence[Host], wanted: Sequence[Host], image: str) -> None:
@@ -99,12 +100,12 @@ def check_same(lab: str, there: Mapping[str, str], known: Sequence[Host], wanted
             raise BadInput(f"the lab {lab} has hosts of another image: {container} is of {other}", remove)
 
 
-def hosts(lab: str, layout: str, subnet: str) -> list[Host]:
+def hosts(checkout: str, lab: str, layout: str, subnet: str) -> list[Host]:
     """The hosts of `layout`, with addresses from .11 on."""
     layout_name(layout)
-    network = ipaddress.ip_network(subnet)
+    addresses = ipaddress.ip_network(subnet)
     return [
-        Host(lab, name, str(network[11 + number]), tuple(groups))
+        Host(checkout, lab, name, str(addresses[11 + number]), tuple(groups))
         for number, (name, groups) in enumerate(LAYOUTS[layout].items())
     ]
 
@@ -118,7 +119,7 @@ def free_subnet(used: Sequence[str]) -> str:
     raise BadInput("every test network is taken", "Remove a lab: fab lab.down")
 
 
-def make_network(engine: Engine, lab: str, subnet: str, checkout: str) -> list[str]:
+def make_network(engine: Engine, checkout: str, lab: str, subnet: str) -> list[str]:
     return [
         engine.program,
         "network",
@@ -129,7 +130,7 @@ def make_network(engine: Engine, lab: str, subnet: str, checkout: str) -> list[s
         f"{CHECKOUT}={checkout}",
         "--subnet",
         subnet,
-        f"hostwright-{lab}",
+        network(checkout, lab),
     ]
 
 
@@ -141,13 +142,14 @@ def start_host(engine: Engine, host: Host, image: str, nofile: int, nproc: int) 
         "run",
         "--detach",
         f"--label={LABEL}={host.lab}",
+        f"--label={CHECKOUT}={host.checkout}",
         f"--name={host.container}",
         f"--hostname={host.name}",
         "--privileged",
         *(("--systemd=always",) if engine.program == "podman" else ("--cgroupns=host", "--tmpfs=/run")),
         f"--ulimit=nofile={nofile}:{nofile}",
         f"--ulimit=nproc={nproc}:{nproc}",
-        f"--network=hostwright-{host.lab}",
+        f"--network={host.network}",
         f"--ip={host.address}",
         image,
         "/sbin/init",

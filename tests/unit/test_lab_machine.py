@@ -13,7 +13,7 @@ from hostwright import tree
 from hostwright.errors import BadInput
 from hostwright.lab import machine, plan
 
-HOSTS = [plan.Host("try", "host1", "198.18.0.11", ("web",))]
+HOSTS = [plan.Host("/here", "try", "host1", "198.18.0.11", ("web",))]
 
 
 @pytest.fixture
@@ -70,3 +70,31 @@ def test_the_first_image_of_a_fresh_clone_finds_its_directory(top: Path, monkeyp
     monkeypatch.setattr(machine, "run", run)
     assert machine.image(plan.Engine("/bin/false", ()), "debian:12") == "localhost/hostwright-lab:debian-12"
     assert list(machine.CACHE.iterdir()) == []
+
+
+def test_the_lab_of_a_checkout_that_is_gone_is_removed(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (top / "there").mkdir()
+    networks = [
+        {"name": name, "subnets": [], "labels": labels}
+        for name, labels in (
+            ("bridge", {}),
+            ("hostwright-lab-1", {"hostwright.checkout": str(top / "there")}),
+            ("hostwright-lab-2", {"hostwright.checkout": str(top / "gone")}),
+        )
+    ]
+    removed = []
+
+    def run(argv: list[str]) -> str:
+        if argv[1:3] == ["network", "ls"]:
+            return "\n".join(str(network["name"]) for network in networks)
+        if argv[1:3] == ["network", "inspect"]:
+            return json.dumps(networks)
+        if argv[1] == "ps":
+            assert argv == ["podman", "ps", "-aq", f"--filter=label=hostwright.checkout={top / 'gone'}"]
+            return "c1\nc2"
+        removed.append(argv[1:])
+        return ""
+
+    monkeypatch.setattr(machine, "run", run)
+    machine._without_orphans(plan.Engine("podman"))
+    assert removed == [["rm", "-f", "c1"], ["rm", "-f", "c2"], ["network", "rm", "hostwright-lab-2"]]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from hostwright.errors import BadInput
 from hostwright.lab import plan
 
 PODMAN = plan.Engine("podman", ("--runtime=runc",))
-HOST = plan.Host("lab", "web1", "198.18.0.11", ("web",))
+HOST = plan.Host("/here", "lab", "web1", "198.18.0.11", ("web",))
 
 
 def test_the_network() -> None:
-    assert plan.make_network(PODMAN, "lab", "198.18.3.0/24", "/here") == [
+    assert plan.make_network(PODMAN, "/here", "lab", "198.18.3.0/24") == [
         "podman",
         "network",
         "create",
@@ -24,7 +22,7 @@ def test_the_network() -> None:
         "hostwright.checkout=/here",
         "--subnet",
         "198.18.3.0/24",
-        "hostwright-lab",
+        "hostwright-lab-2effeafb",
     ]
 
 
@@ -35,13 +33,14 @@ def test_a_host_of_podman() -> None:
         "run",
         "--detach",
         "--label=hostwright.lab=lab",
-        "--name=hostwright-lab-web1",
+        "--label=hostwright.checkout=/here",
+        "--name=hostwright-lab-2effeafb-web1",
         "--hostname=web1",
         "--privileged",
         "--systemd=always",
         "--ulimit=nofile=20000:20000",
         "--ulimit=nproc=16384:16384",
-        "--network=hostwright-lab",
+        "--network=hostwright-lab-2effeafb",
         "--ip=198.18.0.11",
         "image",
         "/sbin/init",
@@ -115,29 +114,23 @@ def test_the_name_of_an_image(image: str, tag: str) -> None:
     ],
 )
 def test_layouts(layout: str, hosts: list[tuple[str, str, tuple[str, ...]]]) -> None:
-    assert plan.hosts("lab", layout, "198.18.5.0/24") == [plan.Host("lab", *host) for host in hosts]
+    assert plan.hosts("/here", "lab", layout, "198.18.5.0/24") == [plan.Host("/here", "lab", *host) for host in hosts]
 
 
 def test_a_layout_that_is_none() -> None:
     with pytest.raises(BadInput) as caught:
-        plan.hosts("lab", "ten", "198.18.5.0/24")
+        plan.hosts("/here", "lab", "ten", "198.18.5.0/24")
     assert str(caught.value) == "there is no layout 'ten'\n  Layouts: one, two, four, eight"
 
 
-def test_a_lab_of_another_checkout_is_not_touched(tmp_path: Path) -> None:
-    plan.check_owner("lab", "/here", "/here")
-    plan.check_owner("lab", "", "/here")
-    plan.check_owner("lab", f"{tmp_path}/gone", "/here")
-    with pytest.raises(BadInput) as caught:
-        plan.check_owner("lab", str(tmp_path), "/here")
-    assert str(caught.value) == (
-        f"the lab lab is that of another checkout: {tmp_path}\n"
-        "  Choose another --name, or remove it there: fab lab.down --name lab"
-    )
+def test_labs_of_two_checkouts_have_nothing_in_common() -> None:
+    here, there = (plan.hosts(checkout, "lab", "one", "198.18.5.0/24")[0] for checkout in ("/here", "/there"))
+    assert here.network != there.network
+    assert here.container != there.container
 
 
 def test_a_lab_that_is_there_is_not_changed_into_another() -> None:
-    two, four = (plan.hosts("lab", layout, "198.18.5.0/24") for layout in ("two", "four"))
+    two, four = (plan.hosts("/here", "lab", layout, "198.18.5.0/24") for layout in ("two", "four"))
     there = {host.container: "debian-12" for host in two}
     plan.check_same("lab", there, two, two, "debian-12")
     plan.check_same("lab", {}, two, four, "debian-12")
@@ -147,13 +140,13 @@ def test_a_lab_that_is_there_is_not_changed_into_another() -> None:
             four,
             "debian-12",
             "the lab lab has other hosts than this layout's: "
-            "hostwright-lab-db1, hostwright-lab-web1, hostwright-lab-web2",
+            "hostwright-lab-2effeafb-db1, hostwright-lab-2effeafb-web1, hostwright-lab-2effeafb-web2",
         ),
         (
             two,
             two,
             "debian-13",
-            "the lab lab has hosts of another image: hostwright-lab-web1 is of debian-12",
+            "the lab lab has hosts of another image: hostwright-lab-2effeafb-web1 is of debian-12",
         ),
     ):
         with pytest.raises(BadInput) as caught:
@@ -194,7 +187,10 @@ def test_bad_lab_names(name: str) -> None:
 
 
 def test_the_inventory() -> None:
-    hosts = [plan.Host("lab", "web1", "198.18.0.11", ("web", "beat")), plan.Host("lab", "db1", "198.18.0.12", ("db",))]
+    hosts = [
+        plan.Host("/here", "lab", "web1", "198.18.0.11", ("web", "beat")),
+        plan.Host("/here", "lab", "db1", "198.18.0.12", ("db",)),
+    ]
     assert plan.inventory(hosts, "/k", "/h", "debian:12") == {
         "all": {
             "hosts": {"web1": {"ansible_host": "198.18.0.11"}, "db1": {"ansible_host": "198.18.0.12"}},
@@ -214,6 +210,6 @@ def test_the_inventory() -> None:
 
 
 def test_the_inventory_names_the_python_of_an_old_release() -> None:
-    hosts = [plan.Host("lab", "web1", "198.18.0.11", ("web",))]
+    hosts = [plan.Host("/here", "lab", "web1", "198.18.0.11", ("web",))]
     variables = plan.inventory(hosts, "/k", "/h", "ubuntu:16.04")["all"]["vars"]
     assert variables["ansible_python_interpreter"] == "/usr/bin/python2.7"

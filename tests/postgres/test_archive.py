@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import catalog
+from hostwright.partition import catalog, load
 from hostwright.partition.archive import file as archive
 from tests.postgres.conftest import NOW, Database, spec
 
@@ -101,6 +101,27 @@ def test_what_cannot_be_archived_or_restored_changes_nothing(events: Database, w
     with pytest.raises(BadInput, match="no manifest of an archived child"):
         archive.read(events.connection, wanted, tmp_path / "missing.json")
     assert [line for line in before if "events_p202512" not in line[0]] == events.snapshot()
+
+
+def test_a_child_whose_place_is_taken(events: Database, wanted: Any, tmp_path: Path) -> None:
+    before = rows(events)
+    manifest = archive.write(events.connection, wanted, "events_p202512", tmp_path, drop=True, now=NOW)
+    archive.read(events.connection, wanted, manifest)
+    events.run("ALTER TABLE events_p202512 RENAME TO december; DELETE FROM december")
+    with pytest.raises(BadInput) as caught:
+        archive.read(events.connection, wanted, manifest)
+    packed = tmp_path / "events_p202512.csv.gz"
+    assert str(caught.value) == (
+        "events: events_p202512 has no room: december is for such rows\n"
+        f"  They can be loaded into it: zcat {packed} | fab partition.load --table events --file -"
+    )
+    table = catalog.read(events.connection, wanted)
+    with gzip.open(packed) as unpacked:
+        assert load.load(events.connection, wanted, table, unpacked, lambda rows: None) == 10
+    assert rows(events) == before
+    manifest.write_text(manifest.read_text().replace("2025-12-01", "2025-13-01"))
+    with pytest.raises(BadInput, match=r"'2025-13-01 00:00:00\+00' is no bound of a timestamp with time zone"):
+        archive.read(events.connection, wanted, manifest)
 
 
 def refused(events: Database, wanted: Any, child: str, directory: Path, message: str) -> None:

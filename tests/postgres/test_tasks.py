@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import types
@@ -107,6 +108,22 @@ def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> Non
     assert fab("undo", yes=True)[1] == 0
     assert events.one("SELECT count(*) FROM ONLY events") == 40
     assert fab("undo", yes=True) == ("events: nothing to do\n", 0)
+
+
+def test_rows_from_a_pipe(fab: Any, events: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fab("apply")[1] == 0
+    before = events.one("SELECT count(*) FROM events")
+
+    def load(text: str) -> tuple[str, int]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        return fab("load", file="-")  # type: ignore[no-any-return]
+
+    assert load("created_at,kind\n2025-12-24 12:00:00+00,piped\n") == ("events: 1 rows loaded\n", 0)
+    assert events.run("SELECT tableoid::regclass::text FROM events WHERE kind = 'piped'") == [("events_p202512",)]
+    for text in ("", "kind\nlost\n", "created_at,kind\n2025-12-24,piped\nnever,piped\n"):
+        printed, status = load(text)
+        assert (printed.startswith("error: "), status) == (True, 2), printed
+    assert events.one("SELECT count(*) FROM events") == before + 1
 
 
 def test_maintenance_that_fails_is_seen(fab: Any, events: Database) -> None:

@@ -278,14 +278,9 @@ def _is_endless(text: str) -> bool:
 
 def bound_of(text: str | None, type_: str) -> Bound | None:
     """A value of the key as the database writes it (ISO, UTC); None for one that Python can't say."""
-    if text is None:
-        return None
-    if type_ not in INTEGERS and _is_endless(text):
+    if text is None or (type_ not in INTEGERS and _is_endless(text)):
         return None
     try:
-        if type_ in INTEGERS:
-            return int(text)
-        moment = dt.datetime.fromisoformat(text.replace("+00", "+00:00"))
+        return int(text) if type_ in INTEGERS else dt.datetime.fromisoformat(text.replace("+00", "+00:00"))
     except ValueError:
         raise BadInput(f"{text!r} is no bound of a {type_}", "Only ranges of one column are handled.") from None
-    return moment

@@ -112,7 +112,7 @@ def test_a_child_whose_place_is_taken(events: Database, wanted: Any, tmp_path: P
         archive.read(events.connection, wanted, manifest)
     packed = tmp_path / "events_p202512.csv.gz"
     assert str(caught.value) == (
-        "events: events_p202512 has no room: december is for such rows\n"
+        "events: december is for rows of events_p202512 too\n"
         f"  They can be loaded into it: zcat {packed} | fab partition.load --table events --file -"
     )
     table = catalog.read(events.connection, wanted)

@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, plan, render
 from hostwright.partition.archive import known, stream
-from hostwright.partition.catalog import Table
 from hostwright.partition.connection import transaction
 from hostwright.partition.spec import PartitionSpec
 
@@ -88,12 +87,10 @@ def read(connection: Any, spec: PartitionSpec, manifest: Path) -> Manifest:
     found, data = _described(spec, manifest)
     with apply.locked(connection):
         table = catalog.read(connection, spec)
-        column = table.column(found.key)
-        if table.kind not in ("partitioned", "inherited") or column is None or spec.method != "range":
-            raise BadInput(
-                f"{spec.table}: it is not divided by a range of {found.key}", "`fab partition.apply` does it."
-            )
-        _insist_on_room(table, column[1], found, data)
+        mend = f"They can be loaded into it: zcat {data} | fab partition.load --table {spec.table} --file -"
+        known.insist_room(spec, table, found.child, found.lower, found.upper, mend)
+        column = table.column(spec.key)
+        assert column is not None
         values = {
             "version": table.version,
             "schema": spec.schema_name,
@@ -116,19 +113,6 @@ def read(connection: Any, spec: PartitionSpec, manifest: Path) -> Manifest:
                 raise HostwrightError(f"{found.child} has {cursor.rowcount} rows, and the manifest says {found.rows}")
             apply.insist(cursor, found.child, render.query("archive/attach", **values))
     return found
-
-
-def _insist_on_room(table: Table, type_: str, found: Manifest, data: Path) -> None:
-    """Raises BadInput where a child is there for rows of the archived one."""
-    lower, upper = catalog.bound_of(found.lower, type_), catalog.bound_of(found.upper, type_)
-    for child in table.children:
-        ends_before = child.upper is not None and lower is not None and child.upper <= lower
-        begins_after = child.lower is not None and upper is not None and child.lower >= upper
-        if not (child.bound or ends_before or begins_after):
-            raise BadInput(
-                f"{found.table}: {found.child} has no room: {child.name} is for such rows",
-                f"They can be loaded into it: zcat {data} | fab partition.load --table {found.table} --file -",
-            )
 
 
 @contextlib.contextmanager

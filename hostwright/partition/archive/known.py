@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 
 from hostwright.errors import BadInput
-from hostwright.partition import render
+from hostwright.partition import catalog, render
 from hostwright.partition.catalog import Table
 from hostwright.partition.periods import Bound, Periods
 from hostwright.partition.spec import PartitionSpec
@@ -83,6 +83,19 @@ def insist_filed(connection: Any, spec: PartitionSpec, table: Table, one: Former
             raise BadInput(
                 f"{spec.table}: rows of {one.name} wait in the table itself", "`fab partition.maintain` moves them."
             )
+
+
+def insist_room(spec: PartitionSpec, table: Table, name: str, lower: str | None, upper: str | None, mend: str) -> None:
+    """Raises BadInput where a child is there for rows of `name`, with `mend` as what to do; or none by range can be."""
+    column = table.column(spec.key)
+    if table.kind not in ("partitioned", "inherited") or column is None or spec.method != "range":
+        raise BadInput(f"{spec.table}: it is not divided by a range of {spec.key}", "`fab partition.apply` does it.")
+    begin, end = (catalog.bound_of(text, column[1]) for text in (lower, upper))
+    for other in table.children:
+        begins_later = other.lower is not None and end is not None and other.lower >= end
+        ends_before = other.upper is not None and begin is not None and other.upper <= begin
+        if not (other.bound or begins_later or ends_before):
+            raise BadInput(f"{spec.table}: {other.name} is for rows of {name} too", mend)
 
 
 def columns(cursor: Any, version: float, schema: str, table: str) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def bring_back(connection: Any, spec: PartitionSpec, child: str, done: Done) -> 
             raise BadInput(
                 f"{spec.table}: {child} is not detached from it", "`fab partition.status` lists its children."
             )
-        _check(spec, table, one)
+        known.insist_room(spec, table, one.name, one.lower, one.upper, "Drop that first, if it is empty.")
         values = _values(spec, table, one)
         if table.kind == "partitioned":
             steps = [
@@ -53,20 +53,6 @@ def bring_back(connection: Any, spec: PartitionSpec, child: str, done: Done) -> 
 def _find(connection: Any, spec: PartitionSpec, child: str) -> known.Former | None:
     past = known.former(connection, spec)
     return next((one for one in past if one.name == child and not one.is_archived and not one.is_inside), None)
-
-
-def _check(spec: PartitionSpec, table: Table, one: known.Former) -> None:
-    column = table.column(spec.key)
-    if table.kind not in ("partitioned", "inherited") or column is None or spec.method != "range":
-        raise BadInput(f"{spec.table}: it is not divided by a range of {spec.key}", "`fab partition.apply` does it.")
-    lower, upper = (catalog.bound_of(text, column[1]) for text in (one.lower, one.upper))
-    for other in table.children:
-        begins_later = other.lower is not None and upper is not None and other.lower >= upper
-        ends_before = other.upper is not None and lower is not None and other.upper <= lower
-        if not (other.bound or begins_later or ends_before):
-            raise BadInput(
-                f"{spec.table}: {other.name} is for rows of {one.name} too", "Drop that first, if it is empty."
-            )
 
 
 def _values(spec: PartitionSpec, table: Table, one: known.Former) -> dict[str, Any]:

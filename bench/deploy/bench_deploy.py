@@ -6,6 +6,7 @@ It makes hosts of its own and removes them. What else the machine does shows in 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -33,15 +34,14 @@ def main() -> int:
     figures: list[Figure] = []
     status = 0
     try:
-        for part in measure(chosen.only or PARTS, chosen.hosts or (1, 4), chosen.rounds, chosen.loaded):
-            figures += part
+        with contextlib.ExitStack() as labs:
+            for name in () if chosen.keep else (ONE, EIGHT):
+                labs.callback(machine.down, name)
+            for part in measure(chosen.only or PARTS, chosen.hosts or (1, 4), chosen.rounds, chosen.loaded):
+                figures += part
     except HostwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         status = error.exit_status
-    finally:
-        if not chosen.keep:
-            for name in (ONE, EIGHT):
-                machine.down(name)
     if figures:
         report.show("Deploys", figures)
         print(f"{report.write('deploy', figures)} ({time.monotonic() - started:.0f} s)")

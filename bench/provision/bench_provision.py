@@ -8,6 +8,7 @@ It makes hosts of its own and removes them. What else the machine does shows in 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import subprocess
@@ -115,15 +116,15 @@ def main() -> int:
     chosen = parser.parse_args()
     started = time.monotonic()
     try:
-        figures = measure(chosen.rounds)
+        with contextlib.ExitStack() as labs:
+            for lab in (OURS, THEIRS, FOUR):
+                labs.callback(machine.down, lab)
+            figures = measure(chosen.rounds)
     except HostwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    finally:
-        for lab in (OURS, THEIRS, FOUR):
-            machine.down(lab)
     report.show("Provisioning", figures)
     print(f"{report.write('provision', figures)} ({time.monotonic() - started:.0f} s)")
     return 0 if all(figure.holds is not False for figure in figures) else 1

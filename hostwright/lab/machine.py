@@ -57,8 +57,9 @@ def run(argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 600
 def prepare() -> plan.Engine:
     """The container engine; installs podman and its companions with apt where that is possible, after saying so."""
     _need_root()
-    if not shutil.which("podman") and _docker_answers():
-        return plan.Engine("docker")
+    engine = _engine_that_answers()
+    if engine and engine.program == "docker":
+        return engine
     missing = [name for name in ("podman", "runc", "mmdebstrap", "ssh-keygen") if not shutil.which(name)]
     if missing:
         if not shutil.which("apt-get"):
@@ -81,11 +82,14 @@ def _need_root() -> None:
         raise BadInput("throwaway hosts need root", "Run it as root, or in a virtual machine where you are root.")
 
 
-def _docker_answers() -> bool:
-    return (
-        bool(shutil.which("docker"))
-        and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    )
+def _engine_that_answers() -> plan.Engine | None:
+    """The engine that makes labs here; None where there is no podman, and no Docker or one whose daemon is stopped."""
+    engine = _engine()
+    if not shutil.which(engine.program):
+        return None
+    if engine.program == "docker" and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        return None
+    return engine
 
 
 @contextlib.contextmanager
@@ -245,8 +249,13 @@ def down(name: str, images: bool = False) -> list[str]:
     removed = []
     with alone():
         _check_free(name)
-        engine = _engine()
-        if shutil.which(engine.program):
+        engine = _engine_that_answers()
+        if not engine and _described(name):
+            raise HostwrightError(
+                f"the hosts of the lab {name} can't be removed: no container engine answers",
+                f"Start Docker, or install podman; if they are gone, delete {CACHE / name} and inventory/{name}.",
+            )
+        if engine:
             containers = list(_containers(engine, name))
             if containers:
                 run([engine.program, "rm", "-f", *containers])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hostwright import tree
-from hostwright.errors import BadInput
+from hostwright.errors import BadInput, HostwrightError
 from hostwright.lab import machine, plan
 
 HOSTS = [plan.Host("/here", "try", "host1", "198.18.0.11", ("web",))]
@@ -98,3 +98,31 @@ def test_the_lab_of_a_checkout_that_is_gone_is_removed(top: Path, monkeypatch: p
     monkeypatch.setattr(machine, "run", run)
     machine._without_orphans(plan.Engine("podman"))
     assert removed == [["rm", "-f", "c1"], ["rm", "-f", "c2"], ["network", "rm", "hostwright-lab-2"]]
+
+
+@pytest.mark.parametrize("docker", [None, "exit 1"], ids=["none", "stopped"])
+def test_without_an_engine_there_is_no_lab_to_remove(
+    top: Path, monkeypatch: pytest.MonkeyPatch, docker: str | None
+) -> None:
+    monkeypatch.setattr(machine.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(machine, "LOCK", top / "lock")
+    programs = top / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    if docker:
+        (programs / "docker").write_text(f"#!/bin/sh\n{docker}\n")
+        (programs / "docker").chmod(0o755)
+    assert machine.down("try") == []
+    (machine.CACHE / "try").mkdir(parents=True)
+    assert machine.down("try") == [".cache/lab/try"]
+    machine._write_inventory("try", HOSTS, machine.CACHE / "try", "debian:12")
+    (machine.CACHE / "try").mkdir()
+    described = {"lab": "try", "name": "host1", "address": "198.18.0.11", "groups": ["web"]}
+    (machine.CACHE / "try" / "hosts.json").write_text(json.dumps([described]))
+    with pytest.raises(HostwrightError) as caught:
+        machine.down("try")
+    assert str(caught.value) == (
+        "the hosts of the lab try can't be removed: no container engine answers\n"
+        f"  Start Docker, or install podman; if they are gone, delete {top}/.cache/lab/try and inventory/try."
+    )
+    assert (top / "inventory" / "try").exists()

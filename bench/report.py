@@ -106,6 +106,11 @@ def _beside(figure: Figure, peer: str) -> str:
     return f"{theirs:g} ({theirs / figure.value:.2f} x)" if figure.value else f"{theirs:g}"
 
 
+def status(figures: Sequence[Figure]) -> int:
+    """The exit status of a run: 1 where a goal is not met."""
+    return int(any(figure.holds is False for figure in figures))
+
+
 def write(name: str, figures: Sequence[Figure]) -> Path:
     """Write bench/results/NAME.json; figures of an earlier run that were not measured now stay, with their date."""
     path = RESULTS / f"{name}.json"

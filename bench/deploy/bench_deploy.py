@@ -45,7 +45,7 @@ def main() -> int:
     if figures:
         report.show("Deploys", figures)
         print(f"{report.write('deploy', figures)} ({time.monotonic() - started:.0f} s)")
-    return status or int(any(figure.holds is False for figure in figures))
+    return status or report.status(figures)
 
 
 def measure(chosen: Sequence[str], fleets: Sequence[int], rounds: int, loaded: int) -> Iterator[list[Figure]]:

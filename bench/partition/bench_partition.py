@@ -55,7 +55,7 @@ def main() -> int:
             print(f"error: PostgreSQL {major}: {missing}", file=sys.stderr)
             return 1
     report.show("Partitions", figures)
-    return 0
+    return report.status(figures)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ BODY = "0123456789abcdef" * 90
 
 
 def _make(server: servers.Server, name: str, how: str, rows: int) -> Any:
-    """A connection to a new database with the table filled, `plain` or `split`."""
+    """A `tables.writer` of a new database with the table filled, `plain` or `split`."""
     connection = tables.database(server, name)
     with connection.cursor() as cursor:
         cursor.execute(TABLE)
@@ -38,8 +38,11 @@ def _make(server: servers.Server, name: str, how: str, rows: int) -> Any:
             apply.apply(connection, plan.plan(SPEC, catalog.read(connection, SPEC)), lambda *_: None)
         for table in ("articles_narrow", "articles_wide") if how == "split" else ("articles",):
             cursor.execute(f"VACUUM ANALYZE {table}")
-        cursor.execute("SET synchronous_commit = off; SET max_parallel_workers_per_gather = 0")
-    return connection
+    connection.close()
+    writer = tables.writer(server, name)
+    with writer.cursor() as cursor:
+        cursor.execute("SET max_parallel_workers_per_gather = 0")
+    return writer
 
 
 def _repeated(statement: str, times: int, narrow: str) -> Callable[[Any], None]:

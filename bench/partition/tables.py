@@ -42,6 +42,17 @@ def database(server: servers.Server, name: str) -> Any:
     return server.connect(name)
 
 
+def writer(server: servers.Server, name: str) -> Any:
+    """A new connection, whose commits wait for no disk.
+
+    One that has made the tables keeps memory from that, which makes its statements slower by an eighth, or faster.
+    """
+    connection = server.connect(name)
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = off")
+    return connection
+
+
 @contextmanager
 def apart(connections: Iterable[Any]) -> Iterator[None]:
     """Keep this process and those of the servers on different processors, where there are two.
@@ -61,10 +72,9 @@ def apart(connections: Iterable[Any]) -> Iterator[None]:
 
 
 def make(server: servers.Server, name: str, how: str, months: int = 12) -> Any:
-    """A connection to a new database whose empty table is divided as `how` says, with children for `months` months."""
+    """A `writer` of a new database whose empty table is divided as `how` says, with children for `months` months."""
     connection = database(server, name)
     with connection.cursor() as cursor:
-        cursor.execute("SET synchronous_commit = off")
         wide = ", PRIMARY KEY (id, created_at)" if how in ("wide", "native", "partman") else ""
         key = "" if wide else "PRIMARY KEY"
         text = PLAIN.format(key=key, wide=wide)
@@ -100,6 +110,5 @@ def make(server: servers.Server, name: str, how: str, months: int = 12) -> Any:
         if how == "trigger":
             with connection.cursor() as cursor:
                 cursor.execute("ALTER TABLE events ALTER id SET DEFAULT nextval('events_id_seq')")
-        with connection.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = off")
-    return connection
+    connection.close()
+    return writer(server, name)

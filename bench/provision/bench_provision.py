@@ -127,7 +127,7 @@ def main() -> int:
         return 130
     report.show("Provisioning", figures)
     print(f"{report.write('provision', figures)} ({time.monotonic() - started:.0f} s)")
-    return 0 if all(figure.holds is not False for figure in figures) else 1
+    return report.status(figures)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,11 @@ def test_a_goal(goal: float | None, holds: bool | None) -> None:
     assert Figure("x", 2.0, "s", goal).holds is holds
 
 
+def test_the_exit_status_of_a_run() -> None:
+    met, missed, without = Figure("a", 1, "s", 2), Figure("b", 3, "s", 2), Figure("c", 1, "s")
+    assert (report.status([met, without]), report.status([met, missed]), report.status([])) == (0, 1, 0)
+
+
 def test_what_was_not_measured_now_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     report.write("deploy", [Figure("a", 1, "s"), Figure("b", 1, "s")])

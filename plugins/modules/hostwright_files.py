@@ -55,7 +55,9 @@ options:
     type: list
     elements: str
     default: []
-    description: Patterns of paths, relative to O(directory); a file that matches one and is not listed is removed.
+    description:
+      - Patterns of paths, relative to O(directory); a file that matches one and is not listed is removed.
+      - The pattern C(**) matches every file below O(directory), with a dot in front or not.
   keep:
     type: list
     elements: str
@@ -165,13 +167,20 @@ def write(module):
     return staged, written, diffs
 
 
+def matching(directory, pattern):
+    """Paths of what there is in `directory` that `pattern` matches."""
+    if pattern != "**":
+        return glob.glob(os.path.join(directory, pattern))
+    return [os.path.join(parent, name) for parent, _, names in os.walk(directory) for name in names]
+
+
 def superfluous(module):
     """Paths that `exclusive` matches and `files` does not list, and the `pristine` ones that nobody has changed."""
     directory = module.params["directory"]
     listed = {os.path.join(directory, entry["path"]) for entry in module.params["files"]}
     listed.update(os.path.join(directory, path) for path in module.params["keep"])
-    matching = [path for pattern in module.params["exclusive"] for path in glob.glob(os.path.join(directory, pattern))]
-    found = {path for path in matching if not os.path.isdir(path)} - listed
+    matched = [path for pattern in module.params["exclusive"] for path in matching(directory, pattern)]
+    found = {path for path in matched if not os.path.isdir(path)} - listed
     there = [os.path.join(directory, path) for path in module.params["pristine"]]
     there = [path for path in there if os.path.isfile(path)]
     if there:
@@ -250,8 +259,8 @@ def main():
     # A login's own, such as 077, is not meant for directories of services.
     os.umask(0o022)
     try:
-        staged, written, diffs = write(module)
         removed = superfluous(module)
+        staged, written, diffs = write(module)
         diffs += [{"before_header": path, "before": text(content_of(path)), "after": ""} for path in removed]
         if not module.check_mode:
             put_in_place(module, staged, removed)

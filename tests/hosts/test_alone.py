@@ -6,6 +6,7 @@ default again; accounts, databases and their roles are nobody's to remove.
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -42,6 +43,21 @@ SITE = {
     "maintenance_file": "/srv/maintenance",
 }
 
+BLOG = {
+    "name": "blog",
+    "source": {"git": "https://git.example.com/blog.git", "ref": "main"},
+    "dependencies": {"packages": ["gunicorn==23.0.0"]},
+    "web": {"wsgi": "blog.wsgi:application", "domains": ["blog.example.com"]},
+    "health": {"path": "/"},
+}
+RELEASE = {
+    "release_site": "blog",
+    "blog": BLOG,
+    "release_contract": "{{ blog | hostwright.hostwright.hostwright_contract({'web': ['host1']}, 'host1') }}",
+}
+ACCOUNTS = ("deploy", "blog", "blog-build")
+"""What `release` can't do without, and does not make."""
+
 AS_THEY_COME: dict[str, dict[str, Any]] = {
     "apt": {},
     "users": {},
@@ -55,8 +71,10 @@ AS_THEY_COME: dict[str, dict[str, Any]] = {
     "gunicorn": {"gunicorn_site": "blog", "gunicorn_application": "blog.wsgi"},
     "celery": {"celery_site": "blog"},
     "nginx": {},
+    "release": RELEASE,
+    "partition": {"partition_site": "blog"},
 }
-"""Role -> the variables that it can't do without. release and partition belong to the engine and to fab."""
+"""Role -> the variables that it can't do without."""
 
 CHANGED: dict[str, dict[str, Any]] = {
     "apt": {
@@ -74,6 +92,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "users_accounts": [
             {"name": "ann", "shell": "/bin/sh", "groups": ["adm"], "authorized_keys": [KEY]},
             {"name": "builder", "system": True, "home": "/var/lib/builder"},
+            {"name": "maker", "system": True},
         ],
         "users_sudo_rules": [{"name": "ann-nginx", "user": "ann", "command": "/usr/bin/systemctl restart nginx"}],
     },
@@ -154,6 +173,24 @@ CHANGED: dict[str, dict[str, Any]] = {
         "nginx_ipv6": False,
         "nginx_tls_protocols": ["TLSv1.2"],
     },
+    "release": {
+        **RELEASE,
+        "release_environment_file": "GREETING='it'\\''s 50% off'\n",
+        "release_files": [{"path": "conf/blog.ini", "content": "it's {a} secret\n", "mode": "0640"}],
+        "release_shared": ["media", "uploads"],
+        "release_deploy_user": "ann",
+        "release_app_user": "builder",
+        "release_build_user": "maker",
+        "release_python": "/bin/python3",
+        "release_systemd_version": 240,
+    },
+    "partition": {
+        "partition_site": "blog",
+        "partition_databases": [{"name": "blog", "owner": "blog"}],
+        "partition_user": "ann",
+        "partition_calendar": "hourly",
+        "partition_systemd_version": 240,
+    },
 }
 """Role -> a value for each of its variables but the packages."""
 
@@ -172,6 +209,8 @@ def host() -> Iterator[Fleet]:
         packages = ["python3", "python3-apt", "sudo"]
         made.on_host("apt-get", "update", "-q")
         made.on_host("apt-get", "install", "-q", "-y", "--no-install-recommends", *packages)
+        for account in ACCOUNTS:
+            made.on_host("useradd", "--system", account)
         yield made
 
 
@@ -198,15 +237,7 @@ def looked_at(host: Fleet) -> Any:
 def test_everything_is_changed() -> None:
     for role, given in CHANGED.items():
         assert set(defaults(role)) - set(given) <= {f"{role}_packages"}, role
-    assert (
-        set(CHANGED)
-        == set(AS_THEY_COME)
-        == {path.name for path in (ROOT / "roles").iterdir()}
-        - {
-            "release",
-            "partition",
-        }
-    )
+    assert set(CHANGED) == set(AS_THEY_COME) == {path.name for path in (ROOT / "roles").iterdir()}
 
 
 def test_two_roles_alone_as_the_example_shows(host: Fleet, home: Path) -> None:
@@ -289,6 +320,17 @@ def test_with_everything_changed(host: Fleet, home: Path) -> None:
     assert "TLSv1.3" not in look.file("/etc/nginx/conf.d/hostwright-blog.conf").content_string
     assert look.file("/etc/logrotate.d/hostwright").contains("rotate 3")
     assert look.file("/etc/pip.conf").contains("pypi.example.com")
+    given = look.file("/etc/hostwright/blog/files/conf/blog.ini")
+    assert (given.content_string, given.group, given.mode) == ("it's {a} secret\n", "builder", 0o640)
+    assert look.file("/etc/hostwright/blog/env").content_string == "GREETING='it'\\''s 50% off'\n"
+    contract = json.loads(look.file("/etc/hostwright/blog/contract.json").content_string)
+    assert (contract["user"], contract["build_user"], contract["site"]) == ("builder", "maker", "blog")
+    owners = [
+        look.file(f"/srv/blog/{path}").user for path in ("incoming", "releases", "shared/media", "shared/uploads")
+    ]
+    assert owners == ["ann", "root", "builder", "builder"]
+    assert look.service("blog-partitions.timer").is_running
+    assert look.file("/etc/systemd/system/blog-partitions.timer").contains("OnCalendar=hourly")
 
 
 def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
@@ -312,6 +354,11 @@ def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
     assert look.socket("tcp://127.0.0.1:5672").is_listening
     assert not look.file("/etc/apt/preferences.d/hostwright-held").contains("tzdata")
     assert not look.file("/etc/logrotate.d/hostwright").contains("blog")
+    assert look.check_output("find /etc/hostwright/blog/files -type f") == ""
+    assert look.file("/etc/hostwright/blog/env").content_string == ""
+    assert json.loads(look.file("/etc/hostwright/blog/contract.json").content_string)["user"] == "blog"
+    assert look.file("/srv/blog/incoming").user == "deploy"
+    assert look.file("/etc/systemd/system/blog-partitions.timer").contains("OnCalendar=.*15")
     off = {"firewall": {"firewall_enabled": False}, "gunicorn": {"gunicorn_site": "blog", "gunicorn_enabled": False}}
     roles(host, home, off)
     assert roles(host, home, off) == []

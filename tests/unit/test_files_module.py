@@ -96,6 +96,18 @@ def test_what_is_no_longer_listed_is_removed(tmp_path: Path) -> None:
     assert there(tmp_path) == {"ours-a": "ours-a", "theirs": "theirs"}
 
 
+def test_whatever_is_below_a_directory_goes(tmp_path: Path) -> None:
+    for path in ("kept.ini", "conf/kept.ini", ".env", "conf/gone.ini", "conf/deep/.gone"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("secret")
+    files = [{"path": path, "content": "secret"} for path in ("kept.ini", "conf/kept.ini", "new")]
+    answer = run(tmp_path, files, exclusive=["**"])
+    assert answer["removed"] == [str(tmp_path / path) for path in (".env", "conf/deep/.gone", "conf/gone.ini")]
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"kept.ini", "conf/kept.ini", "new"}
+    assert run(tmp_path, files, exclusive=["**"])["changed"] is False
+
+
 def test_what_a_program_has_made_is_kept(tmp_path: Path) -> None:
     for name in ("ours-a.key", "ours-b.key"):
         (tmp_path / name).write_text(name)

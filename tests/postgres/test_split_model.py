@@ -104,7 +104,9 @@ def run(database: Database, name: str, done: list[Any]) -> list[Any]:
             cursor.execute("SAVEPOINT one")
             try:
                 cursor.execute(text.format(t=name), values)
-                outcomes.append((text, cursor.rowcount, repr(cursor.fetchall()) if cursor.description else ""))
+                # In no promised order: the view is a join.
+                rows = sorted(map(repr, cursor.fetchall())) if cursor.description else []
+                outcomes.append((text, cursor.rowcount, rows))
             except psycopg2.Error as error:
                 cursor.execute("ROLLBACK TO one")
                 outcomes.append((text, type(error).__name__))

@@ -359,9 +359,15 @@ def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
     assert json.loads(look.file("/etc/hostwright/blog/contract.json").content_string)["user"] == "blog"
     assert look.file("/srv/blog/incoming").user == "deploy"
     assert look.file("/etc/systemd/system/blog-partitions.timer").contains("OnCalendar=.*15")
-    off = {"firewall": {"firewall_enabled": False}, "gunicorn": {"gunicorn_site": "blog", "gunicorn_enabled": False}}
+    (rule,) = CHANGED["users"]["users_sudo_rules"]
+    off = {
+        "users": {"users_sudo_rules": [{**rule, "state": "absent"}]},
+        "firewall": {"firewall_enabled": False},
+        "gunicorn": {"gunicorn_site": "blog", "gunicorn_enabled": False},
+    }
     roles(host, home, off)
     assert roles(host, home, off) == []
+    assert "not allowed" in look.run("sudo -l -U ann").stdout
     assert "hostwright" not in look.check_output("nft list tables")
     assert look.check_output("find /etc /usr/local/lib/hostwright -name '*blog-web*' -o -name 'gunicorn-blog*'") == ""
     # Data is nobody's to remove.

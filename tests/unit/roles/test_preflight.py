@@ -48,6 +48,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         {"users_sudo_rules": [{"name": "a", "user": "a", "command": "/bin/cat *"}]},
         "an absolute command with exact arguments",
     ),
+    (
+        "users",
+        {"users_sudo_rules": [{"name": "a.b", "user": "a", "command": "/bin/true"}]},
+        "a sudo rule needs a name of letters, digits, - and _",
+    ),
 ]
 
 

@@ -47,7 +47,7 @@ def test_a_site_alone_is_what_it_wants() -> None:
         "nginx": shop["nginx"],
         "hba": shop["hba"],
         "ident": shop["ident"],
-        "connections": 30,
+        "connections": 200,
         "elsewhere": False,
         "left_web": False,
         "objection": "",
@@ -57,7 +57,7 @@ def test_a_site_alone_is_what_it_wants() -> None:
 def test_expressions_of_the_older_ansible_give_texts() -> None:
     shop = site("shop", connections="30", elsewhere="True")
     wanted = beside.together("web1", told(site("blog")), shop)
-    assert (wanted["connections"], wanted["elsewhere"]) == (60, True)
+    assert (wanted["connections"], wanted["elsewhere"]) == (200, True)
     assert beside.remembered({**shop, "elsewhere": "False"})["elsewhere"] is False
 
 
@@ -71,7 +71,12 @@ def test_two_sites_want_the_same_whoever_is_provisioned() -> None:
     assert wanted["firewall"] == [{"port": 80}, {"port": 8080}, {"port": 443}]
     assert [found["name"] for found in wanted["nginx"]] == ["blog", "shop"]
     assert [rule["database"] for rule in wanted["hba"]] == ["blog", "shop"]
-    assert wanted["connections"] == 60
+
+
+@pytest.mark.parametrize(("each", "both"), [(30, 200), (100, 200), (101, 300), (150, 300)])
+def test_a_second_site_seldom_needs_another_number_of_connections(each: int, both: int) -> None:
+    shop, blog = site("shop", connections=each), site("blog", connections=each)
+    assert beside.together("web1", told(blog), shop)["connections"] == both
 
 
 def test_what_a_site_wants_now_wins_over_what_the_host_remembers() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from hostwright import tree
 from hostwright.errors import BadInput
 
+NO_YAML = "What is there, or the line before it, is no YAML."
+
 
 def read(inventory: str = "") -> dict[str, Any]:
     """What `ansible-inventory --list` prints for the inventory that `-i`, ANSIBLE_INVENTORY or ansible.cfg names.
@@ -84,15 +86,41 @@ def _refused(said: str, inventory: str) -> BadInput:
     if place:
         why = re.search(r"Syntax Error while loading YAML\. *(.+?) *The error appears", text)
         return BadInput(
-            f"{place[1]}: line {place[2]}, column {place[3]}: {why[1] if why else 'it is no YAML'}",
-            "What is there, or the line before it, is no YAML.",
+            f"{place[1]}: line {place[2]}, column {place[3]}: {why[1] if why else 'it is no YAML'}", NO_YAML
         )
+    spoiled = _spoiled(inventory) if "YAML parsing failed" in text else None
+    if spoiled:
+        return spoiled
     failed = re.findall(r"Failed to parse (.+?) with \w+ plugin: (.+?)(?= \* Failed| ERROR!|$)", text)
     if failed:
         path, why = failed[-1]
         message = why if why.startswith(path) else f"{path}: {why}"
         return BadInput(message, f"It is no inventory. {tree.AN_INVENTORY}")
     return BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
+
+
+def _spoiled(inventory: str) -> BadInput | None:
+    """The first file of the inventory that is no YAML: from ansible-core 2.19 on, Ansible does not say which it is."""
+    import configparser
+
+    import yaml
+
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read("ansible.cfg")
+    configured = settings.get("defaults", "inventory", fallback="")
+    named = inventory or os.environ.get("ANSIBLE_INVENTORY") or configured
+    if not named:
+        return None
+    top = Path(named)
+    files = top.rglob("*.y*ml") if top.is_dir() else [top, *top.parent.glob("*_vars/**/*.y*ml")]
+    for file in sorted(path for path in files if path.is_file()):
+        try:
+            list(yaml.parse(file.read_text(encoding="utf-8", errors="replace")))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+            return BadInput(f"{file}: {place}{error.problem}", NO_YAML)
+    return None
 
 
 def _without_vaults(value: dict[str, Any]) -> Any:

@@ -324,6 +324,33 @@ def test_what_ansible_complains_of(monkeypatch: pytest.MonkeyPatch, err: str, me
     assert caught.value.message == message
 
 
+@pytest.mark.parametrize("named", ["directory", "file", "environment", "ansible.cfg"])
+def test_the_file_that_is_no_yaml_is_named_where_ansible_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """As ansible-core 2.19 says it."""
+    top = tmp_path / "production"
+    (top / "group_vars" / "all").mkdir(parents=True)
+    (top / "hosts.yml").write_text("all: {hosts: {web1: }}\n")
+    (top / "group_vars" / "all" / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n6364\n")
+    (top / "group_vars" / "all" / "site.yml").write_text("site:\n  name: shop: x\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ANSIBLE_INVENTORY", raising=False)
+    listing(
+        monkeypatch, 4, "", "[ERROR]: YAML parsing failed: Colons in unquoted values must be followed by\n a space."
+    )
+    argument = {"directory": "production", "file": "production/hosts.yml"}.get(named, "")
+    if named == "environment":
+        monkeypatch.setenv("ANSIBLE_INVENTORY", "production")
+    if named == "ansible.cfg":
+        (tmp_path / "ansible.cfg").write_text("[defaults]\ninventory = production\n")
+    with pytest.raises(BadInput) as caught:
+        inventory.load(argument)
+    assert caught.value.message == (
+        "production/group_vars/all/site.yml: line 2, column 13: mapping values are not allowed here"
+    )
+
+
 def test_a_value_that_is_encrypted_by_itself_stays_encrypted(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = '{"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256"}'
     site = f'{{"name": "shop", "source": {{"git": "."}}, "secrets": {{"A": {secret}}}}}'

@@ -56,7 +56,7 @@ def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _room(connections: int) -> int:
-    """What `max_connections` is set to, with some to spare: another number restarts PostgreSQL, below the other sites."""
+    """What `max_connections` is set to, with some to spare: another number restarts PostgreSQL below other sites."""
     return max(200, -(-connections // 100) * 100)
 
 

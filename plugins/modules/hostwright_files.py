@@ -177,10 +177,10 @@ def matching(directory, pattern):
 def superfluous(module):
     """Paths that `exclusive` matches and `files` does not list, and the `pristine` ones that nobody has changed."""
     directory = module.params["directory"]
-    listed = {os.path.join(directory, entry["path"]) for entry in module.params["files"]}
-    listed.update(os.path.join(directory, path) for path in module.params["keep"])
+    named = [entry["path"] for entry in module.params["files"]] + module.params["keep"]
+    listed = {os.path.normpath(os.path.join(directory, path)) for path in named}
     matched = [path for pattern in module.params["exclusive"] for path in matching(directory, pattern)]
-    found = {path for path in matched if not os.path.isdir(path)} - listed
+    found = {os.path.normpath(path) for path in matched if not os.path.isdir(path)} - listed
     there = [os.path.join(directory, path) for path in module.params["pristine"]]
     there = [path for path in there if os.path.isfile(path)]
     if there:

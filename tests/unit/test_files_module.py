@@ -106,6 +106,8 @@ def test_whatever_is_below_a_directory_goes(tmp_path: Path) -> None:
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"kept.ini", "conf/kept.ini", "new"}
     assert run(tmp_path, files, exclusive=["**"])["changed"] is False
+    same = [{**file, "path": f"./{file['path']}"} for file in files]
+    assert run(tmp_path, same, exclusive=["**"])["changed"] is False
 
 
 def test_what_a_program_has_made_is_kept(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
+
+from hostwright.partition import plan
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = ROOT / ".cache" / "postgres"
@@ -45,6 +48,16 @@ SETTINGS = {
     "timezone": "Australia/Lord_Howe",
     "datestyle": "German",
 }
+
+SINCE: Mapping[str, int] = {
+    "identity columns": 10,
+    "publications": 10,
+    "declarative": 11,
+    "generated columns": 12,
+    "publications of partitioned tables": 13,
+    "DETACH CONCURRENTLY": plan.CONCURRENTLY_FROM,
+}
+"""The first major version of PostgreSQL that has what tests need."""
 
 
 class Missing(Exception):
@@ -93,6 +106,11 @@ class Server:
 
     def dsn(self, database: str, user: str = "postgres") -> str:
         return f"host={self.socket} dbname={database} user={user}"
+
+    def needs(self, feature: str) -> None:
+        """Skip the calling test where this server is older than `feature`, of SINCE."""
+        if self.major < SINCE[feature]:
+            pytest.skip(f"{feature} came with PostgreSQL {SINCE[feature]}")
 
 
 @contextlib.contextmanager

@@ -67,8 +67,7 @@ def test_landing_with_writers_on(many: Database) -> None:
 
 
 def test_declarative_with_writers_on(many: Database) -> None:
-    if many.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    many.server.needs("declarative")
     many.run("GRANT SELECT ON events TO reader; CREATE INDEX ON events (kind)")
     with writers(many) as did:
         many.apply(drained())
@@ -118,8 +117,7 @@ def test_a_drain_that_is_cut_off_goes_on(events: Database, after: int) -> None:
 
 def test_a_drain_that_is_paused_rests(events: Database) -> None:
     """Maintenance neither goes on with it nor makes another of it."""
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     steps = events.plan(drained())
     apply.apply(
         events.connection, [step for step in steps if step.template in ("library", "record", "make_child")], print
@@ -135,8 +133,7 @@ def test_a_drain_that_is_paused_rests(events: Database) -> None:
 
 
 def test_a_table_attached_whole_comes_back(events: Database) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     events.apply(spec())
     events.run("INSERT INTO events (created_at) VALUES ('2026-05-05+00')")
     undone(events, spec())
@@ -147,8 +144,7 @@ def test_a_table_attached_whole_comes_back(events: Database) -> None:
 
 
 def test_copy(events: Database) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     wanted = spec(adopt="copy", premake=1)
     assert events.apply(wanted) == ["copy all rows into 7 children, with the table locked"]
     assert events.counts() == {f"events_p{month}": 10 for month in (202511, 202512, 202601, 202602, 202603)}
@@ -157,8 +153,7 @@ def test_copy(events: Database) -> None:
 
 
 def test_lists_and_hashes(events: Database) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     events.run("CREATE TABLE copied AS SELECT * FROM events; ALTER TABLE copied ALTER id SET NOT NULL")
     wanted = spec(method="list", key="kind", values={"early": ["old", "older"], "late": ["seen"]}, adopt="copy")
     events.apply(wanted)

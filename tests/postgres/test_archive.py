@@ -18,8 +18,8 @@ from tests.postgres.conftest import NOW, Database, spec
 
 @pytest.fixture(params=["declarative", "landing"])
 def wanted(request: pytest.FixtureRequest, events: Database) -> Any:
-    if request.param == "declarative" and events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if request.param == "declarative":
+        events.server.needs("declarative")
     wanted = spec(strategy=request.param, adopt="drain", keep=3)
     events.run("UPDATE events SET payload = %s WHERE id = 11", 'a "quoted",\nwide \\ text')
     events.apply(wanted)

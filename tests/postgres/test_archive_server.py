@@ -110,8 +110,8 @@ WAYS = [("declarative", "beside"), ("landing", "beside"), ("landing", "inside"),
 def wanted(request: pytest.FixtureRequest, linked: Database, far: Far) -> PartitionSpec:
     """A table divided each way, and the place of its archive."""
     strategy, place = request.param
-    if strategy == "declarative" and linked.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if strategy == "declarative":
+        linked.server.needs("declarative")
     if strategy == "trigger":
         linked.run("ALTER TABLE events ALTER id DROP DEFAULT; DROP SEQUENCE events_id_seq")
     wanted = far.spec(strategy=strategy, archive={"place": place})
@@ -532,8 +532,7 @@ def test_the_password_is_in_no_log(far_server: servers.Server, far: Far, server:
 @pytest.fixture
 def bare(linked: Database, far: Far) -> PartitionSpec:
     """A table without a primary key, whose partitions can be foreign tables."""
-    if linked.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    linked.server.needs("declarative")
     linked.run("ALTER TABLE events DROP CONSTRAINT events_pkey")
     wanted = far.spec(strategy="declarative", adopt="copy", archive={"place": "inside"})
     linked.apply(wanted)
@@ -670,8 +669,7 @@ def test_columns_that_come_and_go(linked: Database, far: Far, drained: Partition
 
 
 def test_generated_columns_and_integers(linked: Database, far: Far) -> None:
-    if linked.major < 12:
-        pytest.skip("generated columns need PostgreSQL 12")
+    linked.server.needs("generated columns")
     wanted = far.spec()
     linked.apply(wanted)
     linked.apply(wanted)
@@ -694,8 +692,7 @@ def test_generated_columns_and_integers(linked: Database, far: Far) -> None:
 
 
 def test_a_child_that_is_divided_once_more_is_archived_whole(linked: Database, far: Far) -> None:
-    if linked.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    linked.server.needs("declarative")
     linked.run("ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (id, kind)")
     wanted = far.spec(adopt="copy", subpartition={"key": "kind", "modulus": 2})
     linked.apply(wanted)

@@ -25,8 +25,7 @@ ADOPTED = [
 
 @pytest.fixture(autouse=True)
 def _new_enough(server: servers.Server) -> None:
-    if server.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    server.needs("declarative")
 
 
 def children(database: Database, table: str = "events") -> list[str]:

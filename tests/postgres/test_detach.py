@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from hostwright.errors import HostwrightError
-from hostwright.partition import apply, catalog, plan, verify
+from hostwright.partition import apply, catalog, verify
 from hostwright.partition.spec import PartitionSpec
 from tests.postgres import servers
 from tests.postgres.conftest import UTC, Database, impatient, spec
@@ -21,8 +21,7 @@ LATER = dt.datetime(2026, 7, 2, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _new_enough(server: servers.Server) -> None:
-    if server.major < plan.CONCURRENTLY_FROM:
-        pytest.skip(f"DETACH CONCURRENTLY needs PostgreSQL {plan.CONCURRENTLY_FROM}")
+    server.needs("DETACH CONCURRENTLY")
 
 
 @pytest.fixture

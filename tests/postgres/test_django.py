@@ -28,8 +28,8 @@ VERSIONS = ["installed", *(["2.2", "4.2"] if os.environ.get("HOSTWRIGHT_PG") == 
 @pytest.fixture(scope="session", params=VERSIONS)
 def library(request: pytest.FixtureRequest, server: servers.Server) -> str:
     """A directory with that version of Django, or nothing for the installed one."""
-    if request.param != "2.2" and server.major < 10:
-        pytest.skip("Django numbers rows by identity columns since 4.1, and PostgreSQL 10 brought those")
+    if request.param != "2.2":  # Django numbers rows by them since 4.1.
+        server.needs("identity columns")
     if request.param == "installed":
         return ""
     pinned, target = HERE / f"django-{request.param}.txt", CACHE / request.param
@@ -71,8 +71,8 @@ def plain(database: Database, library: str, keyed: bool = False) -> dict[str, An
 
 @pytest.mark.parametrize("strategy", ["declarative", "landing"])
 def test_filters_that_say_the_period_read_its_child_alone(database: Database, strategy: str, library: str) -> None:
-    if strategy == "declarative" and database.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if strategy == "declarative":
+        database.server.needs("declarative")
     django("create", database, library)
     database.run(
         "INSERT INTO events (created_at, kind, count, payload) SELECT timestamptz '2025-11-05 12:00+00'"
@@ -119,8 +119,8 @@ def with_the_conflict(expected: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("strategy", ["declarative", "landing", "trigger"])
 def test_every_call_gives_what_it_gives_on_a_plain_table(database: Database, strategy: str, library: str) -> None:
-    if strategy == "declarative" and database.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if strategy == "declarative":
+        database.server.needs("declarative")
     keyed = strategy == "trigger"
     expected = plain(database, library, keyed)
     assert expected["the_same_key_twice"] == "IntegrityError"

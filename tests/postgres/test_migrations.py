@@ -37,8 +37,8 @@ def migrate(verb: str, database: Database, library: str) -> list[Any]:  # noqa: 
 
 @pytest.mark.parametrize("strategy", ["declarative", "landing"])
 def test_a_key_that_is_renamed(events: Database, strategy: str) -> None:
-    if strategy == "declarative" and events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if strategy == "declarative":
+        events.server.needs("declarative")
     for _ in range(2):
         events.apply(spec(strategy=strategy, adopt="drain", keep=None))
     events.run("ALTER TABLE events RENAME created_at TO happened_at")
@@ -67,8 +67,8 @@ def test_a_key_that_is_renamed(events: Database, strategy: str) -> None:
     ids=["attach", "drain", "copy", "landing"],
 )
 def test_every_operation(database: Database, values: dict[str, Any], library: str) -> None:  # noqa: F811
-    if values["strategy"] == "declarative" and database.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if values["strategy"] == "declarative":
+        database.server.needs("declarative")
     migrate("create", database, library)
     database.run(ROWS)
     expected = migrate("run", database, library)

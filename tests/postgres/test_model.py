@@ -71,8 +71,8 @@ KINDS: dict[str, dict[str, Any]] = {
 )
 @given(operations)
 def test_the_same_rows_as_a_plain_table(database: Database, kind: str, done: list[Any]) -> None:
-    if kind in ("declarative", "parts") and database.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if kind in ("declarative", "parts"):
+        database.server.needs("declarative")
     if not database.one("SELECT to_regclass('events')"):
         for name in ("plain", "events"):
             database.run(f"CREATE TABLE {name} (id int PRIMARY KEY, created_at timestamptz NOT NULL, kind text)")

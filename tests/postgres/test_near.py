@@ -15,8 +15,8 @@ from tests.postgres.conftest import NOW, Database, spec
 @pytest.fixture(params=["declarative", "landing", "trigger"])
 def wanted(request: pytest.FixtureRequest, events: Database) -> Any:
     """A table whose children before February are in the schema "Old Things"."""
-    if request.param == "declarative" and events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if request.param == "declarative":
+        events.server.needs("declarative")
     if request.param == "trigger":
         events.run("ALTER TABLE events ALTER id DROP DEFAULT; DROP SEQUENCE events_id_seq")
     wanted = spec(strategy=request.param, adopt="drain", keep=3, retention="archive", archive_schema="Old Things")
@@ -100,8 +100,7 @@ def test_rows_that_came_meanwhile(events: Database, wanted: Any) -> None:
 
 
 def test_a_child_with_parts(events: Database) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     wanted = spec(adopt="copy", keep=3, retention="archive", subpartition={"key": "id", "modulus": 2})
     events.apply(wanted)
     for _ in range(2):

@@ -19,8 +19,7 @@ WANTED = spec(overflow="default", keep=3)
 
 @pytest.fixture(autouse=True)
 def _new_enough(server: servers.Server) -> None:
-    if server.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    server.needs("declarative")
 
 
 def problems(database: Database, wanted: PartitionSpec = WANTED, now: dt.datetime = NOW) -> list[str]:

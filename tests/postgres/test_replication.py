@@ -61,8 +61,7 @@ def arrived(events: Database, far: Any) -> bool:
 
 @pytest.mark.parametrize("adopt", ["attach", "copy"])
 def test_a_subscriber_sees_one_table(events: Database, subscriber: Any, adopt: str) -> None:
-    if events.major < 13:
-        pytest.skip("partitioned tables are published from PostgreSQL 13 on")
+    events.server.needs("publications of partitioned tables")
     events.run("CREATE PUBLICATION feed FOR TABLE events WITH (publish_via_partition_root = true)")
     subscribe(events, subscriber)
     assert arrived(events, subscriber)
@@ -88,8 +87,7 @@ def test_a_subscriber_sees_one_table(events: Database, subscriber: Any, adopt: s
 
 
 def test_a_child_that_is_not_published_is_seen(events: Database) -> None:
-    if events.major < 10:
-        pytest.skip("publications need PostgreSQL 10")
+    events.server.needs("publications")
     wanted = spec(strategy="landing", premake=1)
     events.apply(wanted)
     events.run("CREATE PUBLICATION feed FOR TABLE ONLY events")
@@ -102,8 +100,7 @@ def test_a_child_that_is_not_published_is_seen(events: Database) -> None:
 
 
 def test_a_replica_identity_that_children_would_not_have(events: Database) -> None:
-    if events.major < 10:
-        pytest.skip("publications need PostgreSQL 10")
+    events.server.needs("publications")
     events.run("ALTER TABLE events REPLICA IDENTITY FULL")
     assert events.plan(spec(strategy="landing")) != []
     events.run("CREATE PUBLICATION feed FOR TABLE events")

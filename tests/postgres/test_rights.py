@@ -19,8 +19,7 @@ SELECT c.relname, coalesce(array_agg(format('%s %s', a.attname, a.attacl)) FILTE
 def wanted(request: pytest.FixtureRequest, events: Database) -> PartitionSpec:
     if request.param == "landing":
         return spec(strategy="landing")
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     return spec(strategy="declarative", adopt=request.param)
 
 
@@ -69,8 +68,7 @@ def published(events: Database) -> list[str]:
 
 
 def test_children_are_published_with_their_table(events: Database, wanted: PartitionSpec) -> None:
-    if events.major < 10:
-        pytest.skip("publications need PostgreSQL 10")
+    events.server.needs("publications")
     events.run("CREATE PUBLICATION feed FOR TABLE events")
     if wanted.strategy == "declarative" and events.major < 13:
         with pytest.raises(BadInput, match=r"publication feed, which PostgreSQL 1[12] has no partitioned tables in"):
@@ -86,8 +84,7 @@ def test_children_are_published_with_their_table(events: Database, wanted: Parti
 
 
 def test_a_publication_that_would_not_be_the_same_is_in_the_way(events: Database, wanted: PartitionSpec) -> None:
-    if events.major < 10:
-        pytest.skip("publications need PostgreSQL 10")
+    events.server.needs("publications")
     admin = events.server.connect(events.name)
     admin.cursor().execute("CREATE PUBLICATION others FOR TABLE events")
     with pytest.raises(BadInput, match="the publication others, which belongs to postgres, would not do what it does"):

@@ -166,8 +166,8 @@ def _moment(calendar: periods.Periods, kind: str, now: dt.datetime, count: int, 
 
 @pytest.mark.parametrize("strategy", ["landing", "declarative"])
 def test_maintenance_goes_on_where_children_of_another_interval_end(database: Database, strategy: str) -> None:
-    if strategy == "declarative" and database.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if strategy == "declarative":
+        database.server.needs("declarative")
     database.run("CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at)")
     monthly = PartitionSpec.model_validate(
         {"table": "t", "key": "at", "strategy": strategy, "keep": None, "premake": 1}
@@ -190,8 +190,8 @@ def test_maintenance_goes_on_where_children_of_another_interval_end(database: Da
 @pytest.mark.parametrize("strategy", ["landing", "declarative"])
 def test_a_child_that_ends_early_leaves_no_gap(database: Database, strategy: str) -> None:
     """As where the data of time zones are not the same here and there."""
-    if strategy == "declarative" and database.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if strategy == "declarative":
+        database.server.needs("declarative")
     database.run("CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at)")
     spec = PartitionSpec.model_validate({"table": "t", "key": "at", "strategy": strategy, "keep": None, "premake": 2})
     april = dt.datetime(2026, 4, 10, tzinfo=UTC)

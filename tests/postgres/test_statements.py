@@ -112,8 +112,8 @@ def installed(events: Database) -> Database:
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_killed_before_any_statement(installed: Database, strategy: str, way: str) -> None:
     wanted = WANTED[strategy]
-    if wanted.strategy == "auto" and installed.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    if wanted.strategy == "auto":
+        installed.server.needs("declarative")
 
     def steps() -> list[Step]:
         if way == "back":
@@ -180,8 +180,7 @@ def test_a_split_killed_before_any_statement(installed: Database, way: str) -> N
 
 @pytest.mark.parametrize("template", ["adopt_index", "turn_index"])
 def test_killed_while_an_index_is_made_concurrently(installed: Database, template: str) -> None:
-    if installed.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    installed.server.needs("declarative")
     wanted = WANTED["attach" if template == "adopt_index" else "drain"]
     fresh(installed, "attach")
     planned = installed.plan(wanted)
@@ -212,8 +211,7 @@ def test_killed_while_an_index_is_made_concurrently(installed: Database, templat
 def test_what_fails_while_a_table_is_attached_leaves_nothing_that_refuses_rows(
     events: Database, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     if way == "refused":
         events.run("INSERT INTO events (created_at) VALUES ('infinity')")
         expected: type[BaseException] = HostwrightError
@@ -234,8 +232,7 @@ def test_what_fails_while_a_table_is_attached_leaves_nothing_that_refuses_rows(
 
 
 def test_rows_of_the_next_week_come_while_a_table_is_attached(events: Database) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     late = NOW.replace(day=28)
     came: list[str] = []
 

@@ -20,8 +20,7 @@ LATER = dt.datetime(2026, 7, 2, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _new_enough(server: servers.Server) -> None:
-    if server.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    server.needs("declarative")
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ WAYS = ["attach", "drain", "copy"]
 
 @pytest.fixture(params=WAYS)
 def wanted(request: pytest.FixtureRequest, events: Database) -> Any:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     return spec(adopt=request.param, keep=None, premake=1)
 
 
@@ -103,8 +102,7 @@ def test_an_identity_goes_on_as_it_was(events: Database, wanted: Any, kind: str)
 
 
 def test_an_identity_under_landing(events: Database) -> None:
-    if events.major < 10:
-        pytest.skip("identity columns need PostgreSQL 10")
+    events.server.needs("identity columns")
     events.run(
         "CREATE TABLE log (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at date NOT NULL);"
         "CREATE INDEX ON log (at);"
@@ -123,8 +121,7 @@ def test_an_identity_under_landing(events: Database) -> None:
 
 
 def test_generated_columns(events: Database) -> None:
-    if events.major < 12:
-        pytest.skip("generated columns need PostgreSQL 12")
+    events.server.needs("generated columns")
     events.run("ALTER TABLE events ADD twice bigint GENERATED ALWAYS AS (id * 2) STORED")
     for adopt in ("attach", "copy"):
         wanted = spec(adopt=adopt, keep=None)
@@ -211,8 +208,7 @@ def test_rows_that_would_change_on_their_way_are_not_moved(events: Database) -> 
 
 
 def test_a_row_that_no_child_will_be_for_is_named_before_a_drain(events: Database) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     events.run("INSERT INTO events (created_at) VALUES ('2031-01-01+00')")
     with pytest.raises(BadInput, match=r"created_at is 2031-01-01 .* the last child would end at 2026-07-01"):
         events.plan(spec(adopt="drain"))
@@ -220,8 +216,7 @@ def test_a_row_that_no_child_will_be_for_is_named_before_a_drain(events: Databas
 
 
 def test_what_a_list_or_hash_holds_is_not_changed_in_place(events: Database) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     values = {"odd": ["it's", "b\\c"], "rest": ["old", "seen"]}
     listed = spec(key="kind", method="list", adopt="copy", values=values)
     divided(events, listed)
@@ -240,8 +235,7 @@ def test_what_a_list_or_hash_holds_is_not_changed_in_place(events: Database) -> 
 
 
 def test_parts_of_a_spec_from_before_stay(events: Database) -> None:
-    if events.major < 11:
-        pytest.skip("declarative needs PostgreSQL 11")
+    events.server.needs("declarative")
     first = spec(adopt="copy", premake=1, subpartition={"key": "id", "modulus": 2})
     divided(events, first)
     second = first.model_copy(

@@ -128,7 +128,7 @@ def databases(site: Site, groups: Groups, addresses: Mapping[str, str], deploy_u
         rules.append({"type": "local", **rule, "method": "peer", "options": "map=hostwright"})
         rules += [{"type": "host", **rule, "address": f"{a}/32", "method": "password"} for a in remote]
     return {
-        "max_connections": connections(site, groups),
+        "connections": connections(site, groups),
         "roles": [{"name": owner, "password": passwords.get(owner, "")} for owner in owners],
         "databases": [
             {"name": d.name, "owner": site.database_owner(d), "extensions": list(d.extensions)} for d in wanted

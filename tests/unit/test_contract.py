@@ -158,4 +158,4 @@ def test_the_database_allows_for_every_thread_and_worker_twice() -> None:
     # Two web hosts with 2 x 4 threads, two worker hosts with 2 + 1 processes, one relay in the fleet.
     assert contract.connections(SITE, GROUPS) == 2 * (2 * 8 + 2 * 3 + 1) + 20
     many = {**GROUPS, "web": [f"web{number}" for number in range(8)]}
-    assert contract.databases(SITE, many, {}, "deploy")["max_connections"] == 2 * (8 * 8 + 2 * 3 + 1) + 20
+    assert contract.databases(SITE, many, {}, "deploy")["connections"] == 2 * (8 * 8 + 2 * 3 + 1) + 20

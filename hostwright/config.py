@@ -7,6 +7,7 @@ Fabric by import. `inventory/example` documents it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -116,6 +117,14 @@ def _calendar(expression: str) -> str:
     return expression
 
 
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or network such as 10.0.0.5 or 10.0.0.0/8") from None
+    return text
+
+
 def _absolute(path: str) -> str:
     if not path.startswith("/") or ".." in PurePosixPath(path).parts or not _is_utf8(path):
         raise ValueError("must be an absolute path without '..'")
@@ -128,6 +137,7 @@ InnerPath = Annotated[RelativePath, AfterValidator(_below)]
 PlainPath = Annotated[InnerPath, AfterValidator(_plain)]
 """One that is written into the files of nginx and systemd."""
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+Network = Annotated[str, AfterValidator(_network)]
 Line = Annotated[str, AfterValidator(_printable)]
 Header = Annotated[str, _like("[ -~]*", "text in ASCII, on one line")]
 SERVER = "a host name such as shop.example.com or *.example.com (others than ASCII in punycode: xn--...)"
@@ -481,6 +491,8 @@ class Site(Model):
     media: Media | None = None
     shared: dict[PlainPath, Literal[""] | InnerPath] = {}
     """Directories that outlive a release: name below /srv/SITE/shared -> link in the release ('': none)."""
+    allowed_addresses: list[Network] | None = None
+    """What it may talk to while it runs, beside localhost; null: everything. Needs systemd 235 and cgroups v2."""
     processes: list[Process] = []
     celery: Celery | None = None
     timers: list[Timer] = []

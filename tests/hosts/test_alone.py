@@ -155,6 +155,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "gunicorn_user": "builder",
         "gunicorn_socket_group": "adm",
         "gunicorn_memory_deny_write_execute": False,
+        "gunicorn_allowed_addresses": ["localhost", "192.0.2.0/24"],
         "gunicorn_systemd_version": 240,
         "gunicorn_writable": ["/srv/blog"],
     },
@@ -165,6 +166,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "celery_user": "builder",
         "celery_writable": ["/srv/blog"],
         "celery_memory_deny_write_execute": False,
+        "celery_allowed_addresses": ["192.0.2.1"],
         "celery_systemd_version": 240,
     },
     "nginx": {

@@ -130,6 +130,7 @@ def model(site: dict[str, Any]) -> None:
         tls_key_pem=key,
         redirect_to_tls=False,
     )
+    site["allowed_addresses"] = ["{{ hostvars[groups.db[0]].ansible_host }}"]
     site["releases"] = {"dump_before_migrate": True}
 
 
@@ -361,4 +362,18 @@ def test_units_are_as_closed_as_the_docs_say(life: Watched, unit: str) -> None:
     said = life.made.says("web1", f"systemd-analyze security --no-pager {unit}")
     exposure = re.search(r"Overall exposure level for \S+: (\d+\.\d)", said)
     assert exposure
-    assert float(exposure[1]) <= 1.1
+    assert float(exposure[1]) <= 1.0
+
+
+def test_the_application_reaches_its_allowed_addresses_alone(life: Watched) -> None:
+    unit = life.made.says("web1", "systemctl list-units --plain --no-legend 'shop-web@*.service'").split()[0]
+    inside = f"echo $$ > /sys/fs/cgroup$(systemctl show --property=ControlGroup --value {unit})/cgroup.procs;"
+    reach = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3); print('reached')"
+
+    def reached(host: str, port: int, join: str) -> bool:
+        address = life.made.address(host)
+        return life.made.says("web1", f"{join} python3 -c {shlex.quote(reach)} {address} {port}").endswith("reached")
+
+    assert reached("web2", 22, join="")
+    assert not reached("web2", 22, join=inside)
+    assert reached("db1", 5432, join=inside)

@@ -111,6 +111,8 @@ def test_a_wrong_key_is_named_by_its_path(changes: dict[str, Any], message: str)
         ({"packages": {"run": ["libpq5; reboot"]}}, "packages.run.0: must be the name of a distribution's package"),
         ({"python": {"version": "2.7"}}, "python.version: must be 3, or a version such as 3.12, in quotes"),
         ({"python": {"interpreter": "python3"}}, "python.interpreter: must be an absolute path"),
+        ({"allowed_addresses": ["10.0.0.0/40"]}, "allowed_addresses.0: must be an IP address or network such as"),
+        ({"allowed_addresses": ["db.example.com"]}, "allowed_addresses.0: must be an IP address or network such as"),
         # What would be read as something else further on.
         ({"files": [{"path": "a", "content": "x", "link": "."}]}, "files.0.link: must be something inside"),
         ({"files": [{"path": "./", "content": "x"}]}, "files.0.path: must be something inside"),

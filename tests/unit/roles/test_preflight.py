@@ -25,8 +25,18 @@ GIVEN: dict[str, Any] = {
 SITE = {"name": "shop", "upstream": "/run/shop.sock", "port": 80}
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("celery", {"celery_site": "Shop"}, "celery_site must be set, to a name such as shop"),
+    (
+        "celery",
+        {"celery_allowed_addresses": ["localhost"], "celery_systemd_version": 229},
+        "celery_allowed_addresses: systemd 229 limits no addresses; 235 and newer do",
+    ),
     ("firewall", {"firewall_ssh_ports": []}, "or nobody gets in any more"),
     ("gunicorn", {"gunicorn_application": "shop/wsgi.py"}, "such as shop and shop.wsgi:application"),
+    (
+        "gunicorn",
+        {"gunicorn_allowed_addresses": ["localhost"], "gunicorn_systemd_version": 229},
+        "gunicorn_allowed_addresses: systemd 229 limits no addresses; 235 and newer do",
+    ),
     ("nginx", {"nginx_sites": [SITE, SITE]}, "each needs a name of its own"),
     ("nginx", {"nginx_sites": [SITE, {**SITE, "name": "other"}]}, "one for each port may be without server_names"),
     ("nginx", {"nginx_sites": [{**SITE, "name": "a/b"}]}, "each needs a name of its own, such as my-shop"),

@@ -157,17 +157,21 @@ def test_gunicorns_configuration_is_python(asgi: bool) -> None:
     assert {"workers", "timeout", "keepalive", "worker_class", "RELEASE"} <= names
 
 
-@pytest.mark.parametrize("settings", [False, True])
-def test_both_sandboxes_are_the_same(settings: bool) -> None:
+@pytest.mark.parametrize("memory", [False, True])
+@pytest.mark.parametrize("addresses", [[], ["localhost", "10.0.0.0/8"]])
+def test_both_sandboxes_are_the_same(memory: bool, addresses: list[str]) -> None:
     def lines(role: str) -> str:
-        return render(
-            role,
-            "sandbox.j2",
-            **{f"{role}_memory_deny_write_execute": settings, f"{role}_writable": ["/srv/a", "/srv/b"]},
-        )
+        settings = {
+            "memory_deny_write_execute": memory,
+            "allowed_addresses": addresses,
+            "writable": ["/srv/a", "/srv/b"],
+        }
+        return render(role, "sandbox.j2", **{f"{role}_{name}": value for name, value in settings.items()})
 
     assert lines("celery") == lines("gunicorn")
-    assert ("MemoryDenyWriteExecute=yes" in lines("celery")) is settings
+    assert ("MemoryDenyWriteExecute=yes" in lines("celery")) is memory
+    limit = "IPAddressDeny=any\nIPAddressAllow=localhost 10.0.0.0/8\n"
+    assert ("IPAddress" in lines("celery"), limit in lines("celery")) == (bool(addresses), bool(addresses))
 
 
 def test_a_sandbox_protects_on_old_systemd_too() -> None:

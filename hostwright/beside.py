@@ -16,11 +16,33 @@ LISTS = ("firewall", "nginx", "hba", "ident")
 SECRETS = ("tls_certificate_pem", "tls_key_pem")
 """Of a site of nginx: what the host has in files of its own, and another site's run must not know."""
 
+NUMBERS = ("port", "tls_port", "hsts_seconds", "rate_burst", "timeout")
+"""Of a site of nginx."""
 
-def remembered(own: Mapping[str, Any]) -> dict[str, Any]:
-    """What the host remembers of a site: `own`, without its secrets."""
-    nginx = [{key: value for key, value in site.items() if key not in SECRETS} for site in own["nginx"]]
-    return {**_typed(own), "nginx": nginx}
+SERVICES = {"firewall", "nginx", "postgresql", "redis", "rabbitmq"}
+DONE_BY: Mapping[str, set[str]] = {
+    "firewall": SERVICES,
+    "elsewhere": {"postgresql", "rabbitmq"},
+    "nginx": {"nginx"},
+    "hba": {"postgresql"},
+    "ident": {"postgresql"},
+    "connections": {"postgresql"},
+    "redis": {"redis"},
+    "redis_databases": {"redis"},
+    "partitions": {"partition"},
+    "processes": {"celery"},
+}
+"""The tags of site.yml that do on the host what is remembered."""
+
+NOTHING: Mapping[str, Any] = {
+    **{name: [] for name in (*LISTS, "processes")},
+    "elsewhere": False,
+    "connections": 0,
+    "redis": "",
+    "redis_databases": 0,
+    "partitions": False,
+}
+"""What a site wants before it is there."""
 
 
 def fingerprint(password: str | None) -> str:
@@ -28,11 +50,14 @@ def fingerprint(password: str | None) -> str:
     return hashlib.scrypt((password or "").encode(), salt=b"hostwright", n=2**14, r=8, p=1, dklen=32).hex()
 
 
-def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:
+def together(
+    host: str, text: str, own: Mapping[str, Any], tags: Sequence[str] = ("all",), skipped: Sequence[str] = ()
+) -> dict[str, Any]:
     """What `host` needs for all of its sites: `own`, and those that it remembers, ordered by their names.
 
-    `text` has a line `beside=JSON` for each of them, as see_host.yml has hosts print. `left_web`: the site itself was
-    served there, and is no more. Where two sites can't be on one host, `objection` says why, and nothing else is there.
+    `text` has a line `beside=JSON` for each of them, as see_host.yml has hosts print. `left` names what the site itself
+    had there and has no more; `remembered` is what the host is to remember of it after a run with these `tags` and
+    without those `skipped`. Where two sites can't be on one host, `objection` says why, and nothing else is there.
     """
     mine = _typed(own)
     try:
@@ -41,6 +66,7 @@ def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:
         _check(host, mine, ordered)
     except BadInput as error:
         return {"objection": str(error)}
+    before = records.get(mine["site"], NOTHING)
     merged: dict[str, Any] = {
         name: [entry for n, entry in enumerate(entries) if entry not in entries[:n]]
         for name in LISTS
@@ -50,9 +76,30 @@ def together(host: str, text: str, own: Mapping[str, Any]) -> dict[str, Any]:
         **merged,
         "elsewhere": any(found["elsewhere"] for found in ordered),
         "connections": _room(sum(found["connections"] for found in ordered)),
-        "left_web": not mine["nginx"] and bool(records.get(mine["site"], mine)["nginx"]),
+        "redis_databases": max(found["redis_databases"] for found in ordered),
+        "left": [name for name in ("nginx", "hba", "partitions", "processes") if before[name] and not mine[name]],
+        "remembered": {
+            name: value if name not in DONE_BY or _ran(DONE_BY[name], tags, skipped) else before[name]
+            for name, value in _without_secrets(mine).items()
+        },
         "objection": "",
     }
+
+
+def _ran(roles: set[str], tags: Sequence[str], skipped: Sequence[str]) -> bool:
+    return ("all" in tags or "tagged" in tags or not roles.isdisjoint(tags)) and not roles <= set(skipped)
+
+
+def _without_secrets(own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own`, with the word that a certificate was given in place of the certificate."""
+    nginx = [
+        {
+            **{key: value for key, value in site.items() if key not in SECRETS},
+            **({"tls_given": True} if site.get("tls_key_pem") else {}),
+        }
+        for site in own["nginx"]
+    ]
+    return {**own, "nginx": nginx}
 
 
 def _room(connections: int) -> int:
@@ -67,11 +114,28 @@ def _check(host: str, mine: Mapping[str, Any], ordered: Sequence[Mapping[str, An
                 f"{host}: {other['site']} is there, and its Redis has another password",
                 "services.redis.password is the same for all sites of a host.",
             )
+        both = sorted(_units(mine) & _units(other)) if other["site"] != mine["site"] else []
+        if both:
+            raise BadInput(
+                f"{host}: {other['site']} is there, and has a unit of the same name: {both[0]}",
+                "Give the process or timer another name.",
+            )
+
+
+def _units(site: Mapping[str, Any]) -> set[str]:
+    return {f"{site['site']}-{name}" for name in (*site["processes"], *(["web"] if site["nginx"] else []))}
 
 
 def _typed(own: Mapping[str, Any]) -> dict[str, Any]:
     """`own` with the types that expressions of ansible-core 2.16 lose."""
-    return {**own, "connections": int(own["connections"]), "elsewhere": str(own["elsewhere"]) == "True"}
+    return {
+        **own,
+        "nginx": [{k: int(v) if k in NUMBERS and v is not None else v for k, v in one.items()} for one in own["nginx"]],
+        "connections": int(own["connections"]),
+        "redis_databases": int(own["redis_databases"]),
+        "elsewhere": str(own["elsewhere"]) == "True",
+        "partitions": str(own["partitions"]) == "True",
+    }
 
 
 def _lines(text: str) -> list[str]:
@@ -87,10 +151,10 @@ def _read(host: str, line: str) -> dict[str, Any]:
     if re.search(r"\{[{%#]", line):
         raise wrong
     try:
-        found = json.loads(line)
-    except ValueError:
+        found = {**NOTHING, **json.loads(line)}
+        kinds: dict[str, type] = {"site": str, **{name: type(value) for name, value in NOTHING.items()}}
+        if not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+            raise wrong
+        return _typed(found)
+    except (ValueError, TypeError, AttributeError):
         raise wrong from None
-    kinds = {"site": str, "redis": str, "elsewhere": bool, "connections": int, **dict.fromkeys(LISTS, list)}
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
-        raise wrong
-    return found

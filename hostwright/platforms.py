@@ -34,11 +34,13 @@ OLDER_LINE = (
 
 @dataclass(frozen=True)
 class Platform:
-    """A host's release, such as `ubuntu 16.04`, its systemd, and its Ansible interpreter's Python, if there is one."""
+    """A host's release, such as `ubuntu 16.04`, its systemd, its Ansible interpreter's Python if there is one, and its
+    addresses but for those of the loopback interface."""
 
     release: str
     systemd: int
     python: Version | None
+    addresses: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """The same, for a playbook."""
@@ -46,13 +48,14 @@ class Platform:
 
 
 def seen(text: str) -> Platform:
-    """What the lines `release=`, `systemd=` and `python=` of `text` say, as see_host.yml has hosts print."""
+    """What `text` says in lines such as `release=debian 12` and `systemd=252`, as see_host.yml has hosts print."""
     values = dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
     systemd, python = values.get("systemd", ""), values.get("python", "")
     return Platform(
         values.get("release", "an unknown release").strip(),
         int(systemd) if systemd.isdigit() else 0,
         _version(python) if python else None,
+        tuple(values.get("addresses", "").split()),
     )
 
 

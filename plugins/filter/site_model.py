@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from jinja2 import Undefined
 
 try:
     from hostwright import beside, config, contract, obstacles, platforms
@@ -27,7 +29,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _undefined(data: Undefined) -> str:
+    """What is undefined: Ansible's own message shows all of the site model with it, its secrets too."""
+    found = re.findall(r"'[\w. ]+' (?:is undefined|has no (?:attribute|element) '?\w+'?)", str(data._undefined_message))
+    what = found[-1] if found else "it names what is undefined"
+    return f"site: {what}\n  `fab config.check` says for which key."
+
+
 def _site(data: Any) -> config.Site:
+    if isinstance(data, Undefined):
+        raise AnsibleFilterError(_undefined(data))
     try:
         return config.load(_plain(data))
     except HostwrightError as error:
@@ -70,8 +81,9 @@ class FilterModule:
                 for timer in contract.timers_on(_site(data), groups, host)
             ],
             "hostwright_fingerprint": beside.fingerprint,
-            "hostwright_remembered": lambda own: beside.remembered(_plain(own)),
-            "hostwright_together": lambda text, host, own: beside.together(host, text, _plain(own)),
+            "hostwright_together": lambda text, host, own, tags, skipped: beside.together(
+                host, text, _plain(own), tags, skipped
+            ),
             "hostwright_host": lambda text: platforms.seen(text).facts(),
             "hostwright_environment_objection": lambda data, host, systemd: platforms.environment_objection(
                 host, systemd, contract.environment(_site(data))

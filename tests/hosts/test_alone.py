@@ -188,6 +188,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     },
     "partition": {
         "partition_site": "blog",
+        "partition_enabled": True,
         "partition_databases": [{"name": "blog", "owner": "blog"}],
         "partition_user": "ann",
         "partition_calendar": "hourly",
@@ -301,10 +302,28 @@ def test_as_they_come(host: Fleet, home: Path) -> None:
     assert "guest" not in look.check_output("rabbitmqctl -q list_users")
 
 
+ATTACK = """\
+CREATE SCHEMA theirs;
+CREATE FUNCTION theirs.same(a name, b name) RETURNS boolean LANGUAGE plpgsql AS \\$\\$
+BEGIN
+    CREATE ROLE taken;
+    RETURN true;
+EXCEPTION WHEN insufficient_privilege OR duplicate_object THEN
+    RETURN true;
+END \\$\\$;
+CREATE OPERATOR theirs.= (PROCEDURE = theirs.same, LEFTARG = name, RIGHTARG = name);
+ALTER DATABASE blog SET search_path = theirs, pg_catalog;
+"""
+"""The owner of a database has a function of his own called by whoever compares names in it."""
+
+
 def test_with_everything_changed(host: Fleet, home: Path) -> None:
     roles(host, home, CHANGED)
-    assert roles(host, home, CHANGED) == []
     look = looked_at(host)
+    look.check_output(f'echo "{ATTACK}" | runuser -u ann -- psql -XqAt -v ON_ERROR_STOP=1 -p 5434 -U blog blog')
+    assert roles(host, home, CHANGED) == []
+    there = "runuser -u postgres -- psql -XAt -p 5434 -c 'SELECT rolname FROM pg_roles'"
+    assert "taken" not in look.check_output(there)
     assert look.user("ann").shell == "/bin/sh"
     assert look.file("/home/ann/.ssh/authorized_keys").content_string.strip() == KEY
     assert look.user("builder").home == "/var/lib/builder"
@@ -336,6 +355,11 @@ def test_with_everything_changed(host: Fleet, home: Path) -> None:
 
 
 def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
+    redis = "REDISCLI_AUTH='a \"b\" \\c' redis-cli -p 6380 -n 20"
+    host.says("host1", f"{redis} SET key value")
+    with pytest.raises(AssertionError, match="holds keys in its database 20, and would not start again with 16 data"):
+        roles(host, home, {"redis": AS_THEY_COME["redis"]})
+    assert host.says("host1", f"{redis} FLUSHDB") == "OK"
     roles(host, home, AS_THEY_COME)
     assert roles(host, home, AS_THEY_COME) == []
     look = looked_at(host)
@@ -366,11 +390,13 @@ def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
         "users": {"users_sudo_rules": [{**rule, "state": "absent"}]},
         "firewall": {"firewall_enabled": False},
         "gunicorn": {"gunicorn_site": "blog", "gunicorn_enabled": False},
+        "partition": {"partition_site": "blog", "partition_enabled": False},
     }
     roles(host, home, off)
     assert roles(host, home, off) == []
     assert "not allowed" in look.run("sudo -l -U ann").stdout
     assert "hostwright" not in look.check_output("nft list tables")
     assert look.check_output("find /etc /usr/local/lib/hostwright -name '*blog-web*' -o -name 'gunicorn-blog*'") == ""
+    assert look.check_output("find /etc/systemd/system -name 'blog-partitions*'") == ""
     # Data is nobody's to remove.
     assert "blog" in look.check_output("runuser -u postgres -- psql -XAtc 'SELECT datname FROM pg_database'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import urllib.error
 import urllib.request
@@ -12,12 +13,13 @@ import pytest
 import yaml
 
 from tests.hosts.conftest import ROOT
-from tests.hosts.labs import Fleet, all_hosts, fleet
+from tests.hosts.labs import Fleet, all_hosts, certificate, fleet
 
 pytestmark = [pytest.mark.hosts, all_hosts]
 
 LAB = "beside"
 BLOG = "inventory/besideblog"
+PEM = "/etc/ssl/certs/hostwright-shop.pem"
 # As docs/howto/second-site.md says.
 REMOVE = "systemctl disable --now 'blog-*' 'hostwright-blog-*'; rm /etc/hostwright/blog/beside.json"
 
@@ -45,22 +47,31 @@ def two() -> Iterator[Two]:
     with fleet(LAB, "one") as made:
         first, second = ROOT / "inventory" / LAB, ROOT / BLOG
         found = Two(made.hosts, made.repository)
-        found.change_site(lambda site: site["web"].update(domains=["shop.example.com"]))
+        found.change_site(given)
+        (first / "group_vars" / "all" / "further.yml").write_text("firewall_further_rules: [{port: 9999}]\n")
         shutil.rmtree(second, ignore_errors=True)
         try:
             shutil.copytree(first, second)
             path = second / "group_vars" / "all" / "site.yml"
             path.write_text(yaml.safe_dump(blog(yaml.safe_load(path.read_text()))))
+            (second / "group_vars" / "all" / "further.yml").unlink()
             yield found
         finally:
             shutil.rmtree(second, ignore_errors=True)
+
+
+def given(site: dict[str, Any]) -> None:
+    """The shop, with a certificate that its inventory holds."""
+    pem, key = certificate("DNS:shop.example.com")
+    tls = {"tls": "files", "tls_certificate_pem": pem, "tls_key_pem": key, "redirect_to_tls": False}
+    site["web"].update(domains=["shop.example.com"], **tls)
 
 
 def blog(variables: dict[str, Any]) -> dict[str, Any]:
     """The sample once more, under another name, with a database and a Redis database of its own."""
     site = variables["site"]
     site["name"] = "blog"
-    site["web"]["domains"] = ["blog.example.com"]
+    site["web"].update(domains=["blog.example.com"], tls="none", tls_certificate_pem=None, tls_key_pem=None)
     site["env"] |= {"DB_NAME": "blog", "SHOP_TASK_LOG": "/srv/blog/shared/tasks/log"}
     site["secrets"]["BROKER_URL"] = site["secrets"]["BROKER_URL"].replace(":6379/0", ":6379/1")
     site["services"]["databases"] = [{"name": "blog", "password": "{{ shop_database_password }}"}]
@@ -79,6 +90,8 @@ def test_each_leaves_the_other_as_it_is(two: Two) -> None:
     two.blog("fab", "deploy")
     assert ("the shop" in two.text("shop")[1], "the blog" in two.text("blog")[1]) == (True, True)
     assert two.text("nobody")[0] == 404
+    assert "tcp dport 9999 accept" in two.on_host("nft", "-n", "list", "table", "inet", "hostwright")
+    assert "shop.example.com" in two.on_host("openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", PEM)
 
     two.changes_nothing("playbooks/site.yml")
     again = two.blog("ansible-playbook", "playbooks/site.yml")
@@ -113,6 +126,26 @@ def test_a_site_that_is_not_served_any_more_keeps_its_workers(two: Two) -> None:
     two.commit({"shop/templates/banner.txt": "unseen\n"}, "workers only")
     assert "workers replaced" in two.blog("fab", "deploy")
     assert "blog-worker" in two.on_host("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "blog-*")
+    assert "the shop" in two.text("shop")[1]
+
+
+def test_a_host_that_leaves_the_groups_of_a_site_keeps_nothing_that_runs(two: Two) -> None:
+    """It stays in one of them, and the site has neither databases nor partitions any more."""
+    hosts, path = ROOT / BLOG / "hosts.yml", ROOT / BLOG / "group_vars" / "all" / "site.yml"
+    variables, groups = yaml.safe_load(path.read_text()), json.loads(hosts.read_text())
+    variables["site"] |= {"partitions": [], "env": {}}
+    variables["site"]["services"]["databases"] = []
+    path.write_text(yaml.safe_dump(variables))
+    groups["all"]["children"] = {"broker": groups["all"]["children"]["broker"]}
+    hosts.write_text(json.dumps(groups))
+    # Of what its roles did not do, the host forgets nothing.
+    two.blog("ansible-playbook", "playbooks/site.yml", "--tags", "firewall")
+    assert "blog-worker" in two.on_host("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "blog-*")
+    two.blog("ansible-playbook", "playbooks/site.yml")
+    left = "systemctl list-units --plain --no-legend 'blog-*'; find /etc/systemd/system -name 'blog-*'"
+    assert two.on_host("sh", "-c", left) == ""
+    assert "blog" not in two.on_host("sh", "-c", "cat /etc/postgresql/*/main/pg_hba.conf")
+    assert "changed=0 " in two.blog("ansible-playbook", "playbooks/site.yml")
     assert "the shop" in two.text("shop")[1]
 
 

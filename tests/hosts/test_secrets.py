@@ -366,7 +366,8 @@ def test_units_are_as_closed_as_the_docs_say(life: Watched, unit: str) -> None:
 
 
 def test_the_application_reaches_its_allowed_addresses_alone(life: Watched) -> None:
-    unit = life.made.says("web1", "systemctl list-units --plain --no-legend 'shop-web@*.service'").split()[0]
+    units = "systemctl list-units --plain --no-legend --state=running 'shop-web@*.service'"
+    unit = life.made.says("web1", units).split()[0]
     inside = f"echo $$ > /sys/fs/cgroup$(systemctl show --property=ControlGroup --value {unit})/cgroup.procs;"
     reach = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3); print('reached')"
 

@@ -20,24 +20,67 @@ def site(name: str, **more: Any) -> dict[str, Any]:
         "connections": 30,
         "elsewhere": False,
         "redis": "",
+        "redis_databases": 0,
+        "partitions": False,
+        "processes": ["worker-default"],
         **more,
     }
 
 
+def remembered(own: dict[str, Any], text: str = "", **tags: list[str]) -> Any:
+    return beside.together("web1", text, own, **tags)["remembered"]
+
+
 def told(*sites: dict[str, Any]) -> str:
-    return (
-        "systemd=252\n"
-        + "".join(f"beside={json.dumps(beside.remembered(found))}\r\n" for found in sites)
-        + "python=3.11\n"
-    )
+    lines = "".join(f"beside={json.dumps(remembered(found))}\r\n" for found in sites)
+    return f"systemd=252\n{lines}python=3.11\n"
 
 
-def test_a_site_that_was_served_and_is_no_more_is_seen() -> None:
-    shop, unserved = site("shop"), site("shop", nginx=[])
+@pytest.mark.parametrize(
+    ("key", "had", "nothing"),
+    [
+        ("nginx", [{"name": "shop"}], []),
+        ("hba", [{"type": "local"}], []),
+        ("partitions", True, False),
+        ("processes", ["relay"], []),
+    ],
+)
+def test_what_a_site_had_and_has_no_more_is_seen(key: str, had: Any, nothing: Any) -> None:
+    empty: dict[str, Any] = {"nginx": [], "hba": [], "partitions": False, "processes": []}
+    shop, without = site("shop", **{**empty, key: had}), site("shop", **{**empty, key: nothing})
     assert [
-        beside.together("web1", told(*remembered, site("blog")), own)["left_web"]
-        for remembered, own in (([shop], unserved), ([shop], shop), ([unserved], unserved), ([], unserved), ([], shop))
-    ] == [True, False, False, False, False]
+        beside.together("web1", told(*before, site("blog")), own)["left"]
+        for before, own in (([shop], without), ([shop], shop), ([without], without), ([], without), ([], shop))
+    ] == [[key], [], [], [], []]
+
+
+def test_a_run_with_tags_remembers_what_it_did() -> None:
+    before, now = site("shop"), site("shop", nginx=[], processes=[], hba=[], firewall=[], redis_databases=20)
+    text = told(before)
+    everything = remembered(now, text)
+    assert (everything["nginx"], everything["processes"], everything["redis_databases"]) == ([], [], 20)
+    of_redis = remembered(now, text, tags=["redis"])
+    assert (of_redis["firewall"], of_redis["redis_databases"], of_redis["site"]) == ([], 20, "shop")
+    assert (of_redis["nginx"][0]["name"], of_redis["processes"]) == ("shop", before["processes"])
+    assert remembered(now, text, tags=["firewall"])["nginx"] != []
+    assert remembered(now, text, tags=["nginx"])["nginx"] == []
+    assert remembered(now, text, tags=["all"], skipped=["nginx"])["nginx"] != []
+    # Of a first run, what the others would have done is not there yet.
+    assert remembered(before, "", tags=["firewall"])["nginx"] == []
+    assert remembered(before, "", tags=["tagged"])["nginx"] != []
+
+
+def test_a_certificate_that_was_given_is_there_for_the_other_site() -> None:
+    shop = site("shop", nginx=[{"name": "shop", "tls": "files", "tls_certificate": None, "tls_key_pem": "canary"}])
+    (seen,) = beside.together("web1", told(shop), site("blog", nginx=[]))["nginx"]
+    assert seen == {"name": "shop", "tls": "files", "tls_certificate": None, "tls_given": True}
+
+
+def test_no_two_sites_have_a_unit_of_one_name() -> None:
+    shop, other = site("shop", processes=["eu-web"]), site("shop-eu")
+    said = beside.together("web1", told(shop), other)["objection"]
+    assert said.startswith("web1: shop is there, and has a unit of the same name: shop-eu-web\n")
+    assert beside.together("web1", told(site("shop", processes=["eu"])), other)["objection"] == ""
 
 
 def test_a_site_alone_is_what_it_wants() -> None:
@@ -49,16 +92,29 @@ def test_a_site_alone_is_what_it_wants() -> None:
         "ident": shop["ident"],
         "connections": 200,
         "elsewhere": False,
-        "left_web": False,
+        "redis_databases": 0,
+        "left": [],
+        "remembered": shop,
         "objection": "",
     }
 
 
 def test_expressions_of_the_older_ansible_give_texts() -> None:
-    shop = site("shop", connections="30", elsewhere="True")
+    given = {"name": "shop", "port": "8080", "tls_port": "443", "hsts_seconds": None}
+    shop = site("shop", connections="30", elsewhere="True", nginx=[given], redis_databases="17", partitions="True")
     wanted = beside.together("web1", told(site("blog")), shop)
-    assert (wanted["connections"], wanted["elsewhere"]) == (200, True)
-    assert beside.remembered({**shop, "elsewhere": "False"})["elsewhere"] is False
+    assert (wanted["connections"], wanted["elsewhere"], wanted["redis_databases"]) == (200, True, 17)
+    assert wanted["nginx"][1] == {"name": "shop", "port": 8080, "tls_port": 443, "hsts_seconds": None}
+    kept = remembered({**shop, "elsewhere": "False"})
+    assert (kept["elsewhere"], kept["partitions"]) == (False, True)
+    # A host was told so before.
+    line = json.dumps({**site("blog"), "nginx": [{"name": "blog", "port": "8080"}]})
+    assert beside.together("web1", f"beside={line}\n", shop)["nginx"][0]["port"] == 8080
+
+
+def test_an_older_record_is_read() -> None:
+    older = {k: v for k, v in site("blog").items() if k not in ("processes", "partitions", "redis_databases")}
+    assert beside.together("web1", f"beside={json.dumps(older)}\n", site("shop"))["objection"] == ""
 
 
 def test_two_sites_want_the_same_whoever_is_provisioned() -> None:
@@ -66,8 +122,11 @@ def test_two_sites_want_the_same_whoever_is_provisioned() -> None:
         site("shop", firewall=[{"port": 80}, {"port": 443}]),
         site("blog", firewall=[{"port": 80}, {"port": 8080}]),
     )
-    wanted = beside.together("web1", told(shop, blog), shop)
-    assert wanted == beside.together("web1", told(shop, blog), blog) == beside.together("web1", told(blog), shop)
+    wanted, of_blog, of_first = (
+        {**beside.together("web1", text, own), "remembered": None}
+        for text, own in ((told(shop, blog), shop), (told(shop, blog), blog), (told(blog), shop))
+    )
+    assert wanted == of_blog == of_first
     assert wanted["firewall"] == [{"port": 80}, {"port": 8080}, {"port": 443}]
     assert [found["name"] for found in wanted["nginx"]] == ["blog", "shop"]
     assert [rule["database"] for rule in wanted["hba"]] == ["blog", "shop"]
@@ -88,8 +147,8 @@ def test_what_a_site_wants_now_wins_over_what_the_host_remembers() -> None:
 def test_no_secret_is_remembered() -> None:
     nginx = [{"name": "shop", "tls": "files", "tls_key_pem": "canary", "tls_certificate_pem": "PEM", "tls_key": None}]
     own = site("shop", nginx=nginx, redis=beside.fingerprint("canary"))
-    assert "canary" not in json.dumps(beside.remembered(own))
-    assert beside.remembered(own)["nginx"] == [{"name": "shop", "tls": "files", "tls_key": None}]
+    assert "canary" not in json.dumps(remembered(own))
+    assert remembered(own)["nginx"] == [{"name": "shop", "tls": "files", "tls_key": None, "tls_given": True}]
     assert beside.together("web1", told(own), own)["nginx"] == nginx
 
 
@@ -112,6 +171,8 @@ def test_one_redis_has_one_password() -> None:
         '{"site": 1}',
         json.dumps({**site("x"), "hba": "all"}),
         json.dumps({**site("x"), "connections": "many"}),
+        json.dumps({**site("x"), "nginx": ["x"]}),
+        json.dumps({**site("x"), "nginx": [{"port": "many"}]}),
         json.dumps({**site("x"), "ident": ["{{ lookup('pipe', 'id') }}"]}),
         json.dumps({**site("x"), "ident": ["{% raw %}"]}),
     ],

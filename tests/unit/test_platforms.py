@@ -22,6 +22,7 @@ def test_a_host_says_what_it_runs() -> None:
     text = "a banner\r\nrelease=ubuntu 16.04\r\nsystemd=229\r\npython=3.5\r\n"
     assert seen(text) == XENIAL
     assert seen("release=debian 13\nsystemd=257\npython=3.13\n") == Platform("debian 13", 257, (3, 13))
+    assert seen("addresses=10.0.0.5 fd00::5 \r\n").addresses == ("10.0.0.5", "fd00::5")
 
 
 def test_a_bare_host_has_no_python() -> None:

@@ -1,4 +1,4 @@
-"""What a tag of the playbooks takes along."""
+"""What a tag of the playbooks takes along, and what they say of a site model that is wrong."""
 
 from __future__ import annotations
 
@@ -10,18 +10,45 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = """\
+all:
+  hosts:
+    server1: {ansible_connection: local, ansible_python_interpreter: PYTHON}
+  children:
+    web: {hosts: {server1: {}}}
+  vars:
+    site: SITE
+"""
 
 
-@pytest.mark.parametrize("tag", ["nginx", "postgresql", "redis", "rabbitmq"])
-def test_a_service_takes_its_ports_along(tag: str) -> None:
-    argv = ["-i", "inventory/example", "playbooks/site.yml", "--list-tasks", "--tags", tag]
-    done = subprocess.run(
+def playbook(*argv: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), *argv],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+
+
+@pytest.mark.parametrize("tag", ["nginx", "postgresql", "redis", "rabbitmq"])
+def test_a_service_takes_its_ports_along(tag: str) -> None:
+    done = playbook("-i", "inventory/example", "playbooks/site.yml", "--list-tasks", "--tags", tag)
     listed = re.findall(r"^ +(.+)\tTAGS", done.stdout, re.MULTILINE)
     assert "firewall : Write the rules and their unit" in listed
     assert "apt : Install packages" not in listed
+
+
+@pytest.mark.parametrize(
+    ("site", "message"),
+    [
+        ("{name: shop, source: {git: .}, wep: {}}", "site.wep: unknown key (did you mean web?)"),
+        ("{name: shop, source: {git: .}, env: {A: '{{ groups.db[0] }}'}}", "has no attribute 'db'"),
+    ],
+)
+def test_a_wrong_site_model_is_named_and_no_secret_shown(tmp_path: Path, site: str, message: str) -> None:
+    secret = site.replace("name: shop", "name: shop, secrets: {KEY: canary}")
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(INVENTORY.replace("SITE", secret).replace("PYTHON", sys.executable))
+    done = playbook("-i", inventory, "playbooks/site.yml", "-vvv")
+    assert (done.returncode, message in done.stdout, "canary" in done.stdout + done.stderr) == (2, True, False)

@@ -38,6 +38,14 @@ if ! grep -q '^# BEGIN hostwright' "$there" && grep -q '^requirepass ' "$1" && [
     exit 1
 fi
 
+databases=$(sed -n 's/^databases[[:blank:]][[:blank:]]*//p' "$1" | tail -n 1)
+last=$(running && ask "INFO keyspace" | sed -n 's/^db\([0-9]*\):.*/\1/p' | sort -n | tail -n 1)
+if [ "${last:-0}" -ge "${databases:-16}" ]; then
+    echo "the Redis that runs holds keys in its database $last, and would not start again with ${databases:-16} databases." \
+        "Keep at least $((last + 1)): redis_databases; or empty it first: redis-cli -n $last FLUSHDB" >&2
+    exit 1
+fi
+
 # With an append-only file switched on in its configuration alone, Redis starts without what it holds.
 data=$(setting dir)
 holds() { [ -n "$(find "${data:-/var/lib/redis}" -maxdepth 1 -name "$1" 2>/dev/null)" ]; }

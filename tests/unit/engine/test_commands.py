@@ -121,6 +121,18 @@ def test_a_command_that_can_not_be_run(tmp_path: Path, as_root: None, program: s
     assert caught.value.message == f"step: {program} can't be run: {why}"
 
 
+@pytest.mark.parametrize(("where", "why"), [("missing", "No such file or directory"), ("link", "Permission denied")])
+def test_a_command_starts_only_where_its_user_may_go(open_path: Path, tmp_path: Path, where: str, why: str) -> None:
+    """Root would follow a link of the builder's to a directory below one that is closed to him."""
+    closed = open_path / "closed"
+    (closed / "open").mkdir(parents=True)
+    closed.chmod(0o700)
+    (open_path / "link").symlink_to(closed / "open")
+    with pytest.raises(Failed, match="step failed with status 126") as caught:
+        commands.run("step", ["/bin/ls"], USER, str(open_path / where), {}, str(tmp_path / "log"), 20)
+    assert caught.value.tail == [f"nobody can't enter {open_path / where}: {why}"]
+
+
 def test_a_user_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="the user no-such-user is missing"):
         commands.run("step", ["/bin/true"], "no-such-user", "/", {}, str(tmp_path / "log"), 5)

@@ -88,8 +88,8 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path, as_root: None) -> Host:
-    return Host(tmp_path)
+def host(open_path: Path) -> Host:
+    return Host(open_path)
 
 
 @pytest.fixture
@@ -324,6 +324,14 @@ def test_a_command_gets_the_rest_of_the_input_and_gives_its_status(host: Host) -
 def test_a_command_that_is_not_there(host: Host) -> None:
     done = host.run("shop", stdin=b'{"verb": "exec", "argv": ["/no/such"]}\n')
     assert (done.returncode, done.stderr) == (127, b"/no/such can't be run: No such file or directory\n")
+
+
+def test_a_command_is_not_started_where_its_user_may_not_go(host: Host) -> None:
+    Path(host.paths.release("r1")).chmod(0o700)
+    done = host.run("shop", stdin=b'{"verb": "exec", "argv": ["/bin/ls"]}\n')
+    directory = Path(host.paths.release("r1"))
+    assert (done.returncode, done.stdout) == (126, b"\x1e\n")
+    assert done.stderr.decode() == f"nobody can't enter {directory}: Permission denied\n"
 
 
 def test_no_command_before_the_first_deploy(host: Host) -> None:

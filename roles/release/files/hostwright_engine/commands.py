@@ -20,6 +20,9 @@ OUTPUT_LIMIT = 1 << 20
 LINE_LIMIT = 1000
 """Characters of such a line."""
 
+NO_ENTRY = 126
+"""The status of a command whose directory its user can't enter."""
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -52,13 +55,12 @@ class Running:
             given.seek(0)
             self.process = subprocess.Popen(
                 argv,
-                cwd=cwd,
                 env=env,
                 stdin=given,
                 stdout=out if stdout is None else stdout,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=become(user),
+                preexec_fn=become(user, cwd),
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise Failed("{}: {} can't be run: {}".format(step, argv[0], getattr(error, "strerror", error)), step=step) from None
@@ -109,8 +111,11 @@ def run(*args, **kwargs):
     return running.output()
 
 
-def become(user):
-    """What a child does between fork and exec to be `user` and to stay it, whatever set-id program it starts."""
+def become(user, cwd="/"):
+    """What a child does between fork and exec to be `user` and to stay it, whatever set-id program it starts.
+
+    It goes to `cwd` as that user, unlike by Popen's own: root would follow a link to where the user may not go.
+    """
     entry = contract.account(user)
     groups = os.getgrouplist(user, entry.pw_gid)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -121,6 +126,12 @@ def become(user):
         os.setuid(entry.pw_uid)
         os.umask(0o022)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        try:
+            os.chdir(cwd)
+        except OSError as error:
+            # Popen would say no more of it than that something went wrong here.
+            os.write(2, "{} can't enter {}: {}\n".format(user, cwd, error.strerror).encode("utf-8", "surrogateescape"))
+            os._exit(NO_ENTRY)
 
     return change
 

@@ -357,7 +357,7 @@ def _interactive(agreed, paths, argv, env, cwd, tty):
         env["TERM"] = os.environ.get("TERM", "xterm")
     sys.stdout.write(STARTED)
     sys.stdout.flush()
-    become = commands.become(agreed["user"])
+    become = commands.become(agreed["user"], cwd)
 
     def start():
         become()
@@ -366,7 +366,7 @@ def _interactive(agreed, paths, argv, env, cwd, tty):
     # Ctrl-C at the terminal is for the command, which knows what to do with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return subprocess.call(argv, cwd=cwd, env=env, preexec_fn=start)
+        return subprocess.call(argv, env=env, preexec_fn=start)
     except (OSError, subprocess.SubprocessError) as error:
         sys.stderr.write("{} can't be run: {}\n".format(argv[0], getattr(error, "strerror", error)))
         return 127

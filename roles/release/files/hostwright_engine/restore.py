@@ -38,7 +38,7 @@ def restore(paths, name, user, env):
             return 1
         dump.seek(0)
         listing = subprocess.Popen(
-            ["pg_restore", "--list"], cwd="/", env=env, stdin=dump, stdout=subprocess.PIPE, preexec_fn=become
+            ["pg_restore", "--list"], env=env, stdin=dump, stdout=subprocess.PIPE, preexec_fn=become
         )
         contents = listing.communicate()[0].decode("utf-8", "surrogateescape")
         if listing.returncode:
@@ -59,7 +59,6 @@ def _replace(name, dump, wanted, env, become):
         reader += ["-f", "-"]
     reading = subprocess.Popen(
         reader,
-        cwd="/",
         env=env,
         stdin=dump,
         stdout=subprocess.PIPE,
@@ -68,7 +67,7 @@ def _replace(name, dump, wanted, env, become):
     )
     psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-d", name, "-f", "-"]
     writing = subprocess.Popen(
-        psql, cwd="/", env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=become
+        psql, env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=become
     )
     try:
         writing.stdin.write(FIRST)

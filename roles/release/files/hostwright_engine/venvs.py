@@ -37,7 +37,6 @@ def interpreter(python, user):
     try:
         printed = subprocess.check_output(
             [python, "-I", "-c", script],
-            cwd="/",
             env={"PATH": commands.PATH},
             stderr=subprocess.DEVNULL,
             timeout=ASKING,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -319,6 +320,11 @@ def test_a_command_gets_the_rest_of_the_input_and_gives_its_status(host: Host) -
     request = {"verb": "exec", "argv": ["/bin/sh", "-c", script]}
     done = host.run("shop", stdin=json.dumps(request).encode() + b"\nhello\n")
     assert (done.returncode, done.stdout) == (7, b"\x1e\nhello r1 canary\n")
+
+
+def test_a_command_that_a_signal_ends(host: Host) -> None:
+    done = host.run("shop", stdin=b'{"verb": "exec", "argv": ["/bin/sh", "-c", "kill -KILL $$"]}\n')
+    assert (done.returncode, done.stdout) == (128 + signal.SIGKILL, b"\x1e\n")
 
 
 def test_a_command_that_is_not_there(host: Host) -> None:

@@ -366,10 +366,12 @@ def _interactive(agreed, paths, argv, env, cwd, tty):
     # Ctrl-C at the terminal is for the command, which knows what to do with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return subprocess.call(argv, env=env, preexec_fn=start)
+        status = subprocess.call(argv, env=env, preexec_fn=start)
     except (OSError, subprocess.SubprocessError) as error:
         sys.stderr.write("{} can't be run: {}\n".format(argv[0], getattr(error, "strerror", error)))
         return 127
+    # As a shell says it of a command that a signal ended.
+    return 128 - status if status < 0 else status
 
 
 def maintenance(agreed, paths, request):

@@ -200,6 +200,19 @@ def test_going_back_applies_them_again_before_the_newer_release_serves(
     assert rolling_back.on_disk()["transaction"] is None
 
 
+def test_what_a_killed_engine_had_taken_in_is_removed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.transaction.agreed.update(web=None, build_user="nobody")
+    host.transaction.begin(request("deploy", "r9"))
+    monkeypatch.setattr(transaction.commands, "kill_user", lambda _: None)
+    monkeypatch.setattr(transaction.releases, "remove_unfinished", lambda _: None)
+    left = [Path(host.paths.artifact), Path(host.paths.upload("r9.tar.gz")), Path(host.paths.release("r9.x"))]
+    left[1].parent.mkdir()
+    for path in left:
+        path.touch()
+    host.transaction.obey({"do": "abort"})
+    assert [path.exists() for path in left] == [False, False, True]
+
+
 def test_nothing_is_undone_as_long_as_the_new_slot_runs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.deployed("r1")
     host.state.transaction(op="o", kind="restart", release="r1", phase="standby", slot="b", old=host.state["current"])

@@ -49,6 +49,7 @@ class Paths:
         self.var = os.path.join(root, "var/lib/hostwright", site)
         self.state = os.path.join(self.var, "state.json")
         self.request = os.path.join(self.var, "request.json")
+        self.artifact = os.path.join(self.var, "artifact")
         self.journal = os.path.join(self.var, "journal.jsonl")
         self.lock = os.path.join(self.var, "lock")
         self.instances = os.path.join(self.var, "instances")

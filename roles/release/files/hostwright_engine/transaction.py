@@ -162,7 +162,7 @@ class Transaction:
 
     def _unpack(self):
         entry = account(self.agreed["build_user"])
-        taken = os.path.join(self.paths.var, "artifact")
+        taken = self.paths.artifact
         upload = self.paths.upload(self.record["artifact"])
         try:
             archive.take_in(upload, taken, self.record["sha256"])
@@ -219,7 +219,7 @@ class Transaction:
         return {"key": self.record["venv"]}
 
     def _take_wheels(self, builder, request):
-        taken = os.path.join(self.paths.var, "artifact")
+        taken = self.paths.artifact
         upload = self.paths.upload(request["artifact"])
         try:
             archive.take_in(upload, taken, request.get("sha256"))
@@ -631,7 +631,8 @@ class Transaction:
         commands.kill_user(account(self.agreed["build_user"]).pw_uid)
         if record["kind"] == "deploy":
             release_dir = self.paths.release(self.release)
-            for path in [release_dir, self.paths.build_home] + [release_dir + end for end in ownership.LEFTOVERS]:
+            leftovers = [release_dir + end for end in ownership.LEFTOVERS]
+            for path in [release_dir, self.paths.build_home, self.paths.artifact] + leftovers:
                 ownership.remove(path)
             known = dict(self.state["releases"])
             known.pop(self.release, None)

@@ -20,7 +20,7 @@ REQUEST_LIMIT = 1 << 20
 """Bytes of a request's line."""
 
 RECOVERY = 120
-"""Seconds for an interrupted transaction to be ended."""
+"""Seconds for an interrupted transaction to be ended, or for a host to come back from a reboot."""
 
 STARTED = "\x1e\n"
 """Said before the output of a command; what comes instead is an error event."""
@@ -164,6 +164,7 @@ def begin(agreed, paths, request):
     _refuse_full_disk(paths)
     holder = {key: wanted[key] for key in ("owner", "release", "op")}
     unit = "hostwright-{}-transaction.service".format(agreed["site"])
+    _await_boot(agreed["site"])
     # One at a time starts a transaction; the lock itself is free again for it, and already says whose it will be.
     with lock.take(paths.lock + ".begin", holder):
         _end_interrupted(paths, unit)
@@ -187,6 +188,14 @@ def _await_end(unit):
     deadline = time.monotonic() + 5
     while units.states([unit]) not in (["inactive"], ["failed"], ["unknown"]) and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def _await_boot(site):
+    """What served before a reboot serves again before anything else begins: whoever is here sooner waits for it."""
+    unit = "hostwright-{}-boot.service".format(site)
+    # One that has failed had its turn: a deploy may be what mends it.
+    if units.states([unit]) in (["inactive"], ["activating"]):
+        units.systemctl("start", unit, timeout=RECOVERY)
 
 
 def _end_interrupted(paths, unit):

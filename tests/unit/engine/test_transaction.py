@@ -200,6 +200,30 @@ def test_going_back_applies_them_again_before_the_newer_release_serves(
     assert rolling_back.on_disk()["transaction"] is None
 
 
+def test_a_release_whose_static_files_lead_outside_is_never_built(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    static = {"root": "static", "env": None, "collect": None}
+    host.transaction.agreed.update(static=static, links=[], hooks=[], build_user="nobody")
+    host.transaction.agreed["releases"].update(build_timeout=5)
+    host.transaction.begin(request("deploy", "r9"))
+    host.state.transaction(phase="prepared", venv="0" * 32)
+    release = Path(host.paths.release("r9"))
+    (release / "static").mkdir(parents=True)
+    (release / "static" / "x").symlink_to(tmp_path)
+    monkeypatch.setattr(transaction.commands, "kill_user", lambda _: None)
+    monkeypatch.setattr(transaction.ownership, "give_to_root", lambda *_: None)
+    monkeypatch.setattr(host.transaction, "_start", lambda *_: Probe(host, monkeypatch))
+    monkeypatch.setattr(Probe, "wait", lambda *_, **__: None)
+    with pytest.raises(Failed, match="nginx would show"):
+        host.transaction.obey({"do": "build", "check": False})
+    assert host.on_disk()["transaction"]["phase"] == "prepared"
+    assert host.on_disk()["releases"] == {}
+    (release / "static" / "x").unlink()
+    host.transaction.obey({"do": "build", "check": False})
+    assert host.on_disk()["transaction"]["phase"] == "built"
+
+
 def test_what_a_killed_engine_had_taken_in_is_removed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.transaction.agreed.update(web=None, build_user="nobody")
     host.transaction.begin(request("deploy", "r9"))

@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-from . import archive, commands, ownership, releases, slots, storage, units, venvs
+from . import archive, commands, links, ownership, releases, slots, storage, units, venvs
 from .contract import account
 from .errors import BadRequest, EngineError, Failed
 
@@ -275,6 +275,8 @@ class Transaction:
         uid = account(builder).pw_uid
         commands.kill_user(uid)
         ownership.give_to_root(release_dir, uid)
+        if static:
+            links.refuse_outside(release_dir, static["root"], venv, self.agreed["links"])
         facts = {"plan": [], "reversible": True, "heads": None}
         if checking is not None:
             facts = _answer(checking, {"plan": _is_migrations, "reversible": _is_bool, "heads": _is_heads})

@@ -136,7 +136,7 @@ sys.path.insert(0, {str(ENGINE)!r})
 from hostwright_engine import venvs
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {64 * MIB}, used + {64 * MIB}))
-print(sorted(venvs._tree(sys.argv[1], ".")))
+print(sorted(venvs._tree(sys.argv[1], ".", float("inf"))))
 """
     done = subprocess.run(
         [sys.executable, "-I", "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,34 @@ def test_a_key_does_not_change_with_other_code(release: Path, line: str) -> None
     before = key(release)
     (release / "src/x/__init__.py").write_text("changed")
     assert key(release) == before
+
+
+@pytest.mark.parametrize(
+    "line", ["a[\n", "a[", "-e" + " " * 50, "a" * 50 + " ", "a" + " " * 50, "a @ file:", " ", "-", "./\n"]
+)
+def test_a_file_is_read_in_a_time_that_grows_with_its_length_alone(line: str) -> None:
+    """Not with its square: it would hold the engine, and its lock, for hours."""
+    started = time.monotonic()
+    venvs._LOCAL.findall(line * (200_000 // len(line)))
+    venvs._INCLUDE.findall(line * (200_000 // len(line)))
+    assert time.monotonic() - started < 5
+
+
+def test_directories_that_link_to_each_other_are_not_read_for_hours(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (release / "requirements.txt").write_text("".join(f"./link{number}\n" for number in range(500)))
+    for number in range(500):
+        (release / f"link{number}").symlink_to(".")
+    monkeypatch.setattr(venvs, "READING", 0.05)
+    with pytest.raises(Failed, match=r"could not be read within 0\.05 s"):
+        key(release)
+
+
+def test_an_abort_ends_the_reading(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venvs.commands.cancelled, "is_set", lambda: True)
+    with pytest.raises(Failed, match="cancelled"):
+        key(release)
 
 
 def test_a_key_changes_with_the_code_of_the_project_that_is_installed(release: Path) -> None:

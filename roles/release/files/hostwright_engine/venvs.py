@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import subprocess
+import time
 
 from . import archive, commands, ownership, storage
 from .errors import BadRequest, Failed
@@ -20,12 +21,15 @@ PIP_FOR_GROUPS = "25.1.1"
 REQUIREMENTS_LIMIT = 16 << 20
 """Bytes of a requirements file."""
 
+READING = 300
+"""Seconds for all to be read that decides what is in a virtualenv: files may include and link to each other at will."""
+
 ASKING = 20
 """Seconds for an interpreter to say what it is."""
 
 _INCLUDE = re.compile(r"^[ \t]*(?:-r|-c|--requirement\b|--constraint\b)[ \t=]*([^\s#]\S*)", re.MULTILINE)
 _LOCAL = re.compile(
-    r"^[ \t]*(?:(?:-e|--editable\b)[ \t=]*)?(?:[\w.-]+(?:\[[^\]]*\])?[ \t]*@[ \t]*file:(?://)?)?([^\s;#\[-][^\s;#\[]*)", re.MULTILINE
+    r"^[ \t]*(?:(?:-e|--editable\b)[ \t=]*)?(?:[\w.-]+(?:\[[^\]\n]*\])?[ \t]*@[ \t]*file:(?://)?)?([^\s;#\[-][^\s;#\[]*)", re.MULTILINE
 )
 """A requirement that may be a path: what is before its extras, marker or comment."""
 
@@ -65,6 +69,7 @@ def key(agreed, release_dir, version, platform):
 
 def _files(wanted, release_dir):
     """{path: sha256} of all that pip reads in the release: requirements, and the code that they install from it."""
+    deadline = time.monotonic() + READING
     found = {}
     trees = [wanted["project"]] if wanted["project"] else []
     trees += _local("\n".join(wanted["packages"]), release_dir)
@@ -72,15 +77,25 @@ def _files(wanted, release_dir):
         found["pyproject.toml"] = _sum(release_dir, "pyproject.toml")
     waiting = list(wanted["requirements"]) + list(wanted["constraints"])
     while waiting:
+        _refuse_late(deadline)
         path = os.path.normpath(waiting.pop())
         if path not in found:
             found[path] = _sum(release_dir, path)
             text = _text(release_dir, path)
             waiting += [os.path.join(os.path.dirname(path), name) for name in _INCLUDE.findall(text) if "://" not in name]
             trees += _local(text, release_dir)
-    for path in trees:
-        found.update(_tree(release_dir, path))
+    for path in set(trees):
+        found.update(_tree(release_dir, path, deadline))
     return found
+
+
+def _refuse_late(deadline):
+    commands.refuse_if_cancelled("unpack")
+    if time.monotonic() > deadline:
+        raise Failed(
+            "the requirements, and the code that they install from the release, could not be read within {} s".format(READING),
+            "dependencies in the site model names them: let them name less, or smaller directories",
+        )
 
 
 def _local(text, release_dir):
@@ -88,14 +103,16 @@ def _local(text, release_dir):
     return [name for name in _LOCAL.findall(text) if (name[0] == "." or "/" in name) and os.path.exists(os.path.join(release_dir, name))]
 
 
-def _tree(release_dir, path):
+def _tree(release_dir, path, deadline):
     """{path: sha256} of a file, or of all files below a directory; links are taken as links."""
+    _refuse_late(deadline)
     top = os.path.normpath(os.path.join(release_dir, path))
     if not os.path.isdir(top):
         return {os.path.normpath(path): _sum(release_dir, path)}
     _inside(release_dir, path)
     found = {}
     for directory, names, files in os.walk(top):
+        _refuse_late(deadline)
         for name in names + files:
             full = os.path.join(directory, name)
             inner = os.path.relpath(full, release_dir)

@@ -396,7 +396,8 @@ def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
     assert roles(host, home, off) == []
     assert "not allowed" in look.run("sudo -l -U ann").stdout
     assert "hostwright" not in look.check_output("nft list tables")
-    assert look.check_output("find /etc /usr/local/lib/hostwright -name '*blog-web*' -o -name 'gunicorn-blog*'") == ""
-    assert look.check_output("find /etc/systemd/system -name 'blog-partitions*'") == ""
+    patterns = ("*blog-web*", "gunicorn-blog*", "hostwright-firewall*", "blog-partitions*")
+    made = " -o ".join(f"-name '{pattern}'" for pattern in patterns)
+    assert look.check_output(f"find /etc /usr/local/lib/hostwright {made}") == ""
     # Data is nobody's to remove.
     assert "blog" in look.check_output("runuser -u postgres -- psql -XAtc 'SELECT datname FROM pg_database'")

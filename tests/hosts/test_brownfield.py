@@ -216,7 +216,21 @@ def test_ports_that_would_be_closed_are_named(web: Host, before: dict[str, str])
     assert "firewall_further_rules, such as [{port: 5432}]" in said
     assert web.others() == before
     assert web.says("web1", "nft list tables") == "table inet theirs"
-    web.variables(firewall_further_rules=[{"port": 8080}, {"port": 5432}, {"port": 5140, "protocol": "udp"}])
+    web.site("--tags", "firewall", "--extra-vars", "firewall_enabled=false")
+    assert web.says("web1", "nft list tables; ls /etc | grep hostwright-firewall") == "table inet theirs"
+
+
+def test_clients_of_a_port_for_others_are_named(web: Host, before: dict[str, str]) -> None:
+    """PostgreSQL waits for a minute for who says nothing."""
+    rest = [{"port": 8080}, {"port": 5140, "protocol": "udp"}]
+    web.variables(firewall_further_rules=[*rest, {"port": 5432, "from": [web.address("db1")]}])
+    client = f"exec 3<>/dev/tcp/{web.address('web1')}/5432; sleep 300"
+    web.on("web2", "systemd-run", "--quiet", "bash", "-c", client)
+    said = web.site("--tags", "firewall", status=2)
+    assert f"would be shut out: port 5432 (postgres) from {web.address('web2')}." in said
+    assert web.says("web1", "nft list tables") == "table inet theirs"
+    assert web.others() == before
+    web.variables(firewall_further_rules=[*rest, {"port": 5432}])
 
 
 def test_a_database_of_somebody_else_is_named(web: Host, before: dict[str, str]) -> None:

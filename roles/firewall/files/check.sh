@@ -3,11 +3,17 @@
 rules=$1
 shift
 closes=$*
+# These open on many hosts without serving anybody: the clients of DHCP and NTP, rpcbind, mDNS, LLMNR, RabbitMQ's nodes among themselves.
+seldom='68 123 111 5353 5355 4369 25672'
 # A network namespace of its own is the place to try rules: before 0.8, nft has no option that only checks them.
 unshare --net /usr/sbin/nft -f "$rules" || exit 1
 if /usr/sbin/nft list table inet hostwright > /dev/null 2>&1; then exit 0; fi
 tcp=$(ss -ltnp) && udp=$(ss -lunp) && connected=$(ss -tan) && own=$(ip -o addr) || exit 1
 own=$(echo "$own" | awk '{ sub("/.*", "", $4); print $4 }' | paste -s -d ' ' -)
+
+listed() {
+    case " $2 " in *" $1 "*) ;; *) return 1 ;; esac
+}
 
 # Who is connected to the TCP port $1, or was a moment ago, and is neither this host nor one of $2: addresses and networks of IPv4.
 strangers() {
@@ -38,11 +44,11 @@ closed() {
         if (protocol == "tcp" || program == "?" || port + 0 < 32768) print port, program
     }' | sort -un | while read -r port program; do
         grep -q "^ *$1 dport $port accept" "$rules" && continue
-        case " $closes " in *" $port "*) continue ;; esac
+        listed "$port" "$closes" && continue
         from=$(sed -n "s/^ *ip saddr { \(.*\) } $1 dport $port accept/\1/p" "$rules" | tr ',\n' '  ')
-        if [ -z "$from" ]; then
+        if [ -z "$from" ] && ! listed "$port" "$seldom"; then
             [ "$1" = tcp ] && echo "$port ($program)" || echo "$port/udp ($program)"
-        # It is meant to be closed to others: that there are others for it, only their connections say, and UDP has none.
+        # It is meant to be closed to most: that there are others for it, only their connections say, and UDP has none.
         elif [ "$1" = tcp ]; then
             peers=$(strangers "$port" "$from")
             [ -z "$peers" ] || echo "$port ($program) from $peers"

@@ -115,6 +115,15 @@ def test_a_loopback_without_brackets_is_one(host: Host) -> None:
     assert "port 6379 (redis-server)" in host.check(tcp=listening.replace("::1:", ":::"))
 
 
+def test_ports_of_ones_own_are_added_to_those_that_serve_nobody(host: Host) -> None:
+    udp = 'UNCONN 0 0 10.0.0.5%eth0:68 *:* users:(("dhclient",pid=9,fd=3))\n'
+    epmd = 'LISTEN 0 128 *:4369 *:* users:(("epmd",pid=8,fd=3))\n'
+    blog = 'LISTEN 0 128 *:8080 *:* users:(("nginx",pid=7,fd=3))\n'
+    assert host.check(tcp=epmd + blog, udp=udp, firewall_closes=[8080]) == ""
+    said = host.check(tcp=epmd, udp=udp, connected=peers("10.0.0.6", local="10.0.0.5:4369"))
+    assert "would be shut out: port 4369 (epmd) from 10.0.0.6." in said
+
+
 def test_udp_for_some_is_taken_at_its_word(host: Host) -> None:
     udp = 'UNCONN 0 0 *:5140 *:* users:(("rsyslogd",pid=9,fd=3))\n'
     assert host.check(udp=udp, firewall_rules=[{"port": 5140, "protocol": "udp", "from": ["10.0.0.1"]}]) == ""

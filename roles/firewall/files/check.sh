@@ -7,8 +7,18 @@ closes=$*
 seldom='68 123 111 5353 5355 4369 25672'
 # A network namespace of its own is the place to try rules: before 0.8, nft has no option that only checks them.
 unshare --net /usr/sbin/nft -f "$rules" || exit 1
+tcp=$(ss -ltnp) && udp=$(ss -lunp) && connected=$(ss -tanp) && own=$(ip -o addr) || exit 1
+
+# Through a forwarded port, ansible_port is not the host's. Of a tunnel's own connections nothing listens on the port.
+ssh=$(echo "$connected" | awk '$1 ~ /^ESTAB/ && /\("sshd/ { port = $4; sub(/.*:/, "", port); print port }' | sort -u | while read -r port; do
+    echo "$tcp" | grep -q ":$port " && ! grep -q "^ *tcp dport $port accept" "$rules" && echo "$port"
+done | paste -s -d ',' -)
+if [ -n "$ssh" ]; then
+    echo "you are connected by ssh to port $ssh of this host, and would get in no more: set firewall_ssh_ports to [$ssh]" >&2
+    exit 1
+fi
 if /usr/sbin/nft list table inet hostwright > /dev/null 2>&1; then exit 0; fi
-tcp=$(ss -ltnp) && udp=$(ss -lunp) && connected=$(ss -tan) && own=$(ip -o addr) || exit 1
+
 own=$(echo "$own" | awk '{ sub("/.*", "", $4); print $4 }' | paste -s -d ' ' -)
 
 listed() {

@@ -40,7 +40,7 @@ class Host:
         """What the check says to the rules of these variables; nothing where it accepts them."""
         answers = "\n".join(
             f"{option}) cat <<'END'\n{HEAD}{sockets}END\n;;"
-            for option, sockets in (("-ltnp", SSH + tcp), ("-lunp", udp), ("-tan", SSH + connected))
+            for option, sockets in (("-ltnp", SSH + tcp), ("-lunp", udp), ("-tanp", SSH + connected))
         )
         self.program("ss", f"case $1 in\n{answers}\nesac")
         rules = self.directory / "rules.nft"
@@ -132,6 +132,18 @@ def test_udp_for_some_is_taken_at_its_word(host: Host) -> None:
 def test_a_host_with_rules_of_ours_is_not_asked(host: Host) -> None:
     host.program("nft", "exit 0")
     assert host.check(tcp=POSTGRESQL) == ""
+
+
+@pytest.mark.parametrize("loaded_before", [False, True])
+@pytest.mark.parametrize("process", ["sshd", "sshd-session"])
+def test_who_is_connected_by_ssh_gets_in_again(host: Host, process: str, loaded_before: bool) -> None:
+    host.program("nft", f"exit {0 if loaded_before else 1}")
+    user = f'users:(("{process}",pid=77,fd=4))\n'
+    connected = f"ESTAB 0 0 10.0.0.5:22 10.0.0.9:40000 {user}ESTAB 0 0 10.0.0.5:40123 10.0.0.7:5432 {user}"
+    assert host.check(connected=connected) == ""
+    said = host.check(connected=connected, firewall_ssh_ports=["2222"], firewall_closes=[22])
+    assert said.startswith("you are connected by ssh to port 22 of this host, and would get in no more")
+    assert said.endswith("set firewall_ssh_ports to [22]")
 
 
 def test_switched_off_nothing_is_installed_or_asked() -> None:

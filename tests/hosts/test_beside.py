@@ -133,7 +133,7 @@ def test_a_host_that_leaves_the_groups_of_a_site_keeps_nothing_that_runs(two: Tw
     """It stays in one of them, and the site has neither databases nor partitions any more."""
     hosts, path = ROOT / BLOG / "hosts.yml", ROOT / BLOG / "group_vars" / "all" / "site.yml"
     variables, groups = yaml.safe_load(path.read_text()), json.loads(hosts.read_text())
-    variables["site"] |= {"partitions": [], "env": {}}
+    variables["site"] |= {"partitions": [], "env": {}, "secrets": {}}
     variables["site"]["services"]["databases"] = []
     path.write_text(yaml.safe_dump(variables))
     groups["all"]["children"] = {"broker": groups["all"]["children"]["broker"]}

@@ -18,7 +18,7 @@ import testinfra
 import yaml
 
 from tests.collection import ROOT, ansible, build, install
-from tests.hosts.labs import Fleet, all_hosts, fleet
+from tests.hosts.labs import Fleet, all_hosts, certificate, fleet
 from tests.unit.roles.conftest import defaults
 
 pytestmark = [pytest.mark.hosts, all_hosts]
@@ -257,10 +257,36 @@ def test_two_roles_alone_as_the_example_shows(host: Fleet, home: Path) -> None:
     request = urllib.request.Request(f"http://{host.host.address}/", headers={"Host": "blog.example.com"})
     with pytest.raises(urllib.error.URLError):  # sent on to TLS, whose certificate is the host's own
         urllib.request.urlopen(request, timeout=10)
-    assert look.file("/etc/ssl/private/hostwright-blog.key").mode == 0o600
+    assert look.file("/etc/ssl/private/hostwright-blog.self-signed.key").mode == 0o600
     play(host, home, example, *password, "--extra-vars", '{"nginx_sites": []}')
-    assert not look.file("/etc/ssl/private/hostwright-blog.key").exists
+    assert not look.file("/etc/ssl/private/hostwright-blog.self-signed.key").exists
     assert not look.file("/etc/nginx/conf.d/hostwright-blog.conf").exists
+
+
+def test_a_certificate_that_does_not_fit_its_key_is_put_back(host: Fleet, home: Path) -> None:
+    def site(certificate: str, key: str) -> dict[str, dict[str, Any]]:
+        given = {**SITE, "tls": "files", "tls_certificate_pem": certificate, "tls_key_pem": key}
+        return {"nginx": {"nginx_sites": [given]}}
+
+    pair, other = certificate("DNS:blog.example.com"), certificate("DNS:blog.example.com")
+    roles(host, home, site(*pair))
+    assert roles(host, home, site(*pair)) == []
+    look = looked_at(host)
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="key values mismatch") as refused:
+            roles(host, home, site(other[0], pair[1]))
+        said = " ".join(str(refused.value).split())
+        assert "host1: tls_certificate_pem and tls_key_pem of blog must be a pair" in said
+        assert "not accepted, and put back as it was" in said
+        assert "PRIVATE KEY" not in said
+        assert look.file("/etc/ssl/certs/hostwright-blog.pem").content_string == pair[0]
+    look.check_output("nginx -t")
+    roles(host, home, {"nginx": {"nginx_sites": [SITE]}})
+    served = "openssl s_client -connect 127.0.0.1:8443 </dev/null 2>/dev/null | openssl x509 -noout -subject"
+    assert look.check_output(served).endswith("CN = blog.example.com")
+    assert not look.file("/etc/ssl/private/hostwright-blog.key").exists
+    # Nobody needs its ports any more, which the firewall would name.
+    roles(host, home, {"nginx": {}})
 
 
 def test_a_rabbitmq_of_somebody_else_is_left_to_him(host: Fleet, home: Path) -> None:
@@ -366,8 +392,8 @@ def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:
     gone = [
         "/etc/nginx/conf.d/hostwright-blog.conf",
         "/etc/nginx/conf.d/hostwright-plain.conf",
-        "/etc/ssl/private/hostwright-blog.key",
-        "/etc/ssl/certs/hostwright-blog.pem",
+        "/etc/ssl/private/hostwright-blog.self-signed.key",
+        "/etc/ssl/certs/hostwright-blog.self-signed.pem",
         "/etc/systemd/system/blog-relay@.service",
         "/etc/systemd/system/blog-timer-sweep.timer",
     ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
+import subprocess
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.unit.roles.conftest import evaluate, loaded, render
+from tests.unit.roles.conftest import ROLES, defaults, evaluate, loaded, render, tasks
+from tests.unit.roles.test_structure import module
 from tests.unit.roles.test_templates import FULL_SITE, SITE
 
 
@@ -122,7 +125,7 @@ def test_tls_of_our_own_on_another_port_without_a_redirect() -> None:
     assert "proxy_pass" in plain
     assert "proxy_pass" in secure
     assert "    listen 8443 ssl;\n" in secure
-    assert "/etc/ssl/certs/hostwright-my-shop.pem;" in secure
+    assert "/etc/ssl/certs/hostwright-my-shop.self-signed.pem;" in secure
     assert "Strict-Transport-Security" not in secure
     assert "return 301 https://$host:8443$request_uri;" in site(tls="self_signed", tls_port=8443)
 
@@ -140,6 +143,33 @@ def test_a_certificate_that_is_given_without_a_path_has_a_place_of_ours() -> Non
     assert not any(path in site() for path in own)
 
 
+def test_a_certificate_of_our_own_is_not_where_one_was_given() -> None:
+    """What is there already would stay."""
+    own = blocks(site(tls="self_signed", tls_certificate=None, tls_key=None))[1]
+    given = blocks(site(tls_certificate=None, tls_key=None))[1]
+    places = [set(re.findall(r"(?m)^    ssl_certificate(?:_key)? (.*);", text)) for text in (own, given)]
+    assert [len(found) for found in places] == [2, 2]
+    assert places[0].isdisjoint(places[1])
+    made = next(module(task)[1] for _, task in tasks("nginx") if task["name"] == "Make a certificate of our own")
+    named = evaluate(made["argv"], {"_nginx_site": {**FULL_SITE, "tls": "self_signed"}})
+    assert places[0] <= set(named)
+    assert evaluate(made["creates"], {"_nginx_site": FULL_SITE}) in places[0]
+
+
+def test_a_pair_that_is_given_is_checked_as_the_site_uses_it() -> None:
+    block = next(task for _, task in tasks("nginx") if "block" in task)
+    check = next(module(task)[1]["check"] for task in block["block"])
+    template = ROLES / "nginx" / "templates" / "certificate.j2"
+    pair = block["vars"]["_nginx_pair"].replace("'certificate.j2'", f"'{template}'")
+    known = {**defaults("nginx"), "_nginx_site": {**FULL_SITE, "tls_port": 8443}, "_nginx_pair": pair}
+    program, option, script = shlex.split(evaluate(check, known))
+    assert (program, option) == ("sh", "-c")
+    said = subprocess.run(["sh", "-n", "-c", script], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+    asked = " ".join(script.split())
+    assert "listen 8443 ssl; ssl_certificate /etc/ssl/certs/x.pem; ssl_certificate_key /etc/ssl/private/x.key;" in asked
+
+
 def kept(*sites: dict[str, Any]) -> Any:
     known = {**loaded("nginx", "vars/main.yml"), "nginx_sites": list(sites)}
     return evaluate("{{ _nginx_own_certificates }}", known)
@@ -147,7 +177,7 @@ def kept(*sites: dict[str, Any]) -> Any:
 
 def test_certificates_of_ours_stay_as_long_as_a_site_has_them() -> None:
     given = {**FULL_SITE, "tls_certificate": None, "tls_key": None, "tls_key_pem": "PEM"}
-    assert kept({**SITE, "tls": "self_signed"}, {**given, "name": "other"}) == ["my-shop", "other"]
+    assert kept({**SITE, "tls": "self_signed"}, {**given, "name": "other"}) == ["my-shop.self-signed", "other"]
     assert kept(FULL_SITE, {**SITE, "name": "plain"}) == []
 
 

@@ -26,7 +26,7 @@ NOT_CHECKED = {
     # Not a daemon's.
     r"^/etc/hostwright/.*/env$|release_files$": "the application's own",
     r"^/usr/local/(lib/hostwright|sbin)/": "a program of ours",
-    r"tls_(key|certificate)": "nginx checks them with the site's file, before it is reloaded",
+    r"tls_(key|certificate)": "nginx checks the pair once both are there, and they are put back if it refuses",
 }
 """Files without `validate`, by a part of their path, and why."""
 

@@ -289,6 +289,18 @@ def test_a_certificate_that_does_not_fit_its_key_is_put_back(host: Fleet, home: 
     roles(host, home, {"nginx": {}})
 
 
+def test_the_recovery_runs_at_boot_though_the_first_run_failed(host: Fleet, home: Path) -> None:
+    host.on_host("userdel", "blog")
+    with pytest.raises(AssertionError, match="Failed to resolve group 'blog'"):
+        roles(host, home, {"release": RELEASE})
+    host.on_host("useradd", "--system", "blog")
+    roles(host, home, {"release": RELEASE})
+    assert roles(host, home, {"release": RELEASE}) == []
+    look = looked_at(host)
+    assert look.service("hostwright-blog-boot").is_enabled
+    assert look.file("/etc/hostwright/blog").mode == 0o750
+
+
 def test_a_rabbitmq_of_somebody_else_is_left_to_him(host: Fleet, home: Path) -> None:
     look = looked_at(host)
     host.on_host("apt-get", "install", "-q", "-y", "--no-install-recommends", "rabbitmq-server")

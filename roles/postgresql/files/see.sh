@@ -4,13 +4,20 @@ version=$1 port=$2
 etc=$(ls -dv /etc/postgresql/${version:-*}/main 2>/dev/null | tail -n 1)
 echo "etc=$etc"
 [ -e "$etc/conf.d/hostwright.conf" ] && echo ours=yes
-grep -q "^include_dir = 'conf.d'" "$etc/postgresql.conf" 2>/dev/null && echo include_dir=yes
 awk '/^MemTotal:/ { print "memory_mb=" int($2 / 1024) }' /proc/meminfo
+
+# The directories of settings that a cluster reads.
+included() {
+    sed -n "s/^[[:blank:]]*include_dir[[:blank:]=]*'\([^']*[^'\/]\).*/\1/p" "$1/postgresql.conf" 2>/dev/null
+}
+included "$etc" | grep -qxF -e conf.d -e "$etc/conf.d" && echo reads_ours=yes
 
 # A cluster's settings, without those that this role has made.
 settings() {
-    cat "$1/postgresql.conf" $(ls "$1"/conf.d/*.conf 2>/dev/null | grep -v /hostwright.conf) 2>/dev/null |
-        sed -n "s/#.*//; s/^[[:blank:]]*\([a-z_][a-z_.]*\)[[:blank:]]*[= ][[:blank:]]*'\{0,1\}\([^']*\).*/\1=\2/p" | sed 's/[[:blank:]]*$//'
+    (
+        cd "$1" && sed -n "s/#.*//; s/^[[:blank:]]*\([a-z_][a-z_.]*\)[[:blank:]]*[= ][[:blank:]]*'\{0,1\}\([^']*\).*/\1=\2/p" \
+            postgresql.conf $(ls $({ echo conf.d; included .; } | sed 's,$,/*.conf,') | grep -v '/hostwright\.conf$')
+    ) 2>/dev/null | sed 's/[[:blank:]]*$//'
 }
 for cluster in /etc/postgresql/*/*; do
     if [ "$cluster" != "$etc" ] && settings "$cluster" | grep -qx "port=$port"; then echo "taken_by=$cluster"; fi

@@ -1,0 +1,66 @@
+"""What the role postgresql sees of a server that is there, and what it adds to it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.roles.conftest import ROLES, evaluate, loaded, tasks
+from tests.unit.roles.test_structure import module
+
+STOCK = "include_dir = 'conf.d'\t\t\t# include files ending in '.conf' from"
+OURS = {"postgresql.conf": f"{STOCK}\n", "conf.d/hostwright.conf": "work_mem = '4MB'\n"}
+THEIRS = {"postgresql.conf": "include_dir = 'site.d'\n", "site.d/a.conf": "work_mem = '7MB' # tuned\n"}
+
+
+def seen(directory: Path, files: dict[str, str]) -> dict[str, str]:
+    """What see.sh says of a cluster with these files."""
+    etc = directory / "15" / "main"
+    for name, content in files.items():
+        (etc / name).parent.mkdir(parents=True, exist_ok=True)
+        (etc / name).write_text(content)
+    script = (ROLES / "postgresql" / "files" / "see.sh").read_text().replace("/etc/postgresql", str(directory))
+    done = subprocess.run(["sh", "-c", script, "see", "", "5432"], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    variables = {**loaded("postgresql", "vars/main.yml"), "_postgresql_seen": {"stdout": done.stdout}}
+    found: dict[str, str] = evaluate("{{ _postgresql_found }}", variables)
+    return found
+
+
+def test_our_settings_are_told_from_those_of_others(tmp_path: Path) -> None:
+    found = seen(tmp_path, OURS)
+    assert (found["ours"], found["reads_ours"]) == ("yes", "yes")
+    assert "work_mem" not in found
+
+
+@pytest.mark.parametrize("line", ["include_dir 'conf.d'", " include_dir='conf.d/'", "include_dir = '{etc}/conf.d'"])
+def test_our_directory_is_known_however_it_is_written(tmp_path: Path, line: str) -> None:
+    assert "reads_ours" in seen(tmp_path, {"postgresql.conf": line.format(etc=tmp_path / "15" / "main")})
+
+
+def test_a_directory_of_somebody_else_is_not_ours_and_is_read(tmp_path: Path) -> None:
+    found = seen(tmp_path, THEIRS)
+    assert "reads_ours" not in found
+    assert (found["include_dir"], found["work_mem"]) == ("site.d", "7MB")
+
+
+def test_a_directory_that_is_commented_out_is_not_read(tmp_path: Path) -> None:
+    assert "reads_ours" not in seen(tmp_path, {"postgresql.conf": f"#{STOCK}\n"})
+
+
+def asks_for_ours(found: dict[str, Any]) -> bool:
+    task = next(task for _, task in tasks("postgresql") if task["name"] == "Have the settings read")
+    known = {"_postgresql_found": {"etc": "/etc/postgresql/15/main", **found}, "ansible_check_mode": False}
+    return all(evaluate(f"{{{{ {condition} }}}}", known) for condition in task["when"])
+
+
+def test_ours_is_added_beside_the_one_of_somebody_else(tmp_path: Path) -> None:
+    assert asks_for_ours(seen(tmp_path, THEIRS))
+    assert not asks_for_ours(seen(tmp_path, OURS))
+    task = next(task for _, task in tasks("postgresql") if task["name"] == "Have the settings read")
+    replaced = re.compile(module(task)[1]["regexp"])
+    assert [bool(replaced.search(line)) for line in (STOCK, f"#{STOCK}", "include_dir = 'site.d'")] == [1, 1, 0]

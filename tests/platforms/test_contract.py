@@ -23,6 +23,7 @@ from tests.platforms.contract import (
     beyond_sql,
     beyond_systemd,
     newer,
+    number,
 )
 from tests.unit.roles.conftest import NAMES, ROLES, defaults, evaluate, render, tasks
 from tests.unit.roles.test_structure import module
@@ -91,6 +92,8 @@ def test_access_rules_of_postgresql(release: str) -> None:
     expressions = yaml.safe_load((ROLES / "postgresql" / "vars" / "main.yml").read_text())
     method = evaluate("{{ _postgresql_password_method }}", {**expressions, **known})
     assert not newer(POSTGRESQL["hba_methods"], method, server)
+    asked = evaluate("{{ _postgresql_wrong_rules }}", {**expressions, **known})
+    assert ("pg_hba_file_rules" in asked, beyond_sql(asked, server)) == (number(server) >= (10,), [])
 
 
 @pytest.mark.parametrize("release", RELEASES)

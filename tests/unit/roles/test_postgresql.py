@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.roles.conftest import ROLES, evaluate, loaded, tasks
+from tests.unit.roles.conftest import ROLES, defaults, evaluate, loaded, tasks
 from tests.unit.roles.test_structure import module
 
 STOCK = "include_dir = 'conf.d'\t\t\t# include files ending in '.conf' from"
@@ -64,3 +64,15 @@ def test_ours_is_added_beside_the_one_of_somebody_else(tmp_path: Path) -> None:
     task = next(task for _, task in tasks("postgresql") if task["name"] == "Have the settings read")
     replaced = re.compile(module(task)[1]["regexp"])
     assert [bool(replaced.search(line)) for line in (STOCK, f"#{STOCK}", "include_dir = 'site.d'")] == [1, 1, 0]
+
+
+def test_access_rules_that_are_wrong_are_named() -> None:
+    task = next(task for _, task in tasks("postgresql") if task["name"] == "Check that its access rules can be read")
+    said = 'role|blog|\r\nwrong|/etc/x/pg_hba.conf:2|invalid authentication method "scram"\r\nlocale|C.UTF-8|\r\n'
+    known = {**defaults("postgresql"), **task["vars"], "inventory_hostname": "db1"}
+    check = module(task)[1]
+    for stdout, passes in ((said, False), ("role|blog|\n", True)):
+        given = {**known, "_postgresql_there": {"stdout": stdout}}
+        assert evaluate(f"{{{{ {check['that']} }}}}", given) is passes
+    message = evaluate(check["fail_msg"], {**known, "_postgresql_there": {"stdout": said}})
+    assert message.startswith('db1: /etc/x/pg_hba.conf:2: invalid authentication method "scram". Until that is mended')

@@ -24,6 +24,7 @@ from tests.unit.roles.conftest import defaults
 pytestmark = [pytest.mark.hosts, all_hosts]
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ann@example.com"
+RESTART = "/usr/bin/systemctl restart nginx --no-block --quiet --no-ask-password --job-mode=replace-irreversibly"
 SITE = {
     "name": "blog",
     "upstream": "127.0.0.1:8000",
@@ -94,7 +95,7 @@ CHANGED: dict[str, dict[str, Any]] = {
             {"name": "builder", "system": True, "home": "/var/lib/builder"},
             {"name": "maker", "system": True},
         ],
-        "users_sudo_rules": [{"name": "ann-nginx", "user": "ann", "command": "/usr/bin/systemctl restart nginx"}],
+        "users_sudo_rules": [{"name": "ann-nginx", "user": "ann", "command": RESTART}],
     },
     "firewall": {
         "firewall_enabled": True,

@@ -48,7 +48,10 @@ def test_a_host_with_an_old_python_is_named(playbook: str, tmp_path: Path) -> No
     )
     needed = OLDEST[max(known for known in OLDEST if known <= tuple(map(int, LINE.split("."))))].said
     assert f"needs {needed}. To mend it, " in said
-    assert re.findall(r"TASK \[(.*?)\]", said) == ["See what the host runs", "Check that this Ansible can manage it"]
+    assert re.findall(r"TASK \[(.*?)\]", said)[-2:] == [
+        "See what the host runs",
+        "Check that this Ansible can manage it",
+    ]
 
 
 @pytest.mark.parametrize("playbook", sorted(set(PLAYBOOKS) - {"bootstrap.yml"}))

@@ -1,4 +1,4 @@
-"""What a tag of the playbooks takes along, and what they say of a site model that is wrong."""
+"""What a tag of the playbooks takes along, and what they say of a site model or a variable that is wrong."""
 
 from __future__ import annotations
 
@@ -22,18 +22,14 @@ all:
 
 
 def playbook(*argv: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), *argv],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    program = Path(sys.executable).with_name("ansible-playbook")
+    return subprocess.run([program, *argv], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("tag", ["nginx", "postgresql", "redis", "rabbitmq"])
 def test_a_service_takes_its_ports_along(tag: str) -> None:
     done = playbook("-i", "inventory/example", "playbooks/site.yml", "--list-tasks", "--tags", tag)
+    assert done.returncode == 0
     listed = re.findall(r"^ +(.+)\tTAGS", done.stdout, re.MULTILINE)
     assert "firewall : Write the rules and their unit" in listed
     assert "apt : Install packages" not in listed
@@ -52,3 +48,15 @@ def test_a_wrong_site_model_is_named_and_no_secret_shown(tmp_path: Path, site: s
     inventory.write_text(INVENTORY.replace("SITE", secret).replace("PYTHON", sys.executable))
     done = playbook("-i", inventory, "playbooks/site.yml", "-vvv")
     assert (done.returncode, message in done.stdout, "canary" in done.stdout + done.stderr) == (2, True, False)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--tags", "apt"], ["--check"]])
+def test_a_variable_that_an_upgrade_does_not_have_is_named(arguments: list[str]) -> None:
+    # Without this Python it would end at the next check: it is this machine that is not upgraded.
+    nothing = ["-e", "ansible_become=false", "-e", "ansible_python_interpreter=/nonexistent/python3"]
+    given = ["-e", "upgrade_reboots=never", *nothing, *arguments]
+    done = playbook("-i", "localhost,", "-c", "local", "playbooks/upgrade.yml", *given)
+    assert done.returncode == 2
+    said = " ".join(done.stdout.split())
+    assert "playbooks/upgrade.yml has no upgrade_reboots; it has upgrade_policy, upgrade_reboot" in said
+    assert re.findall(r"TASK \[(.*?)\]", said) == ["Check the playbook's variables"]

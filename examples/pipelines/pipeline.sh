@@ -89,7 +89,12 @@ check)
     ;;
 review)
     reach_hosts
-    attend ansible-playbook playbooks/site.yml --check --diff >review.txt || exit 1
+    if ! attend ansible-playbook playbooks/site.yml --check --diff >review.txt; then
+        # What failed, with what it says up to the next empty line, and how each host ended.
+        sed -nE '/(fatal|failed): \[/,/^$/p; /^PLAY RECAP/,$p' review.txt >&2
+        echo "error: the review failed; all of it is in ${PWD##*/}/review.txt" >&2
+        exit 1
+    fi
     ;;
 release)
     rm -f events.jsonl deploy.xml rollback.xml

@@ -161,8 +161,33 @@ def test_a_playbook_that_can_not_be_read_is_bad_input(deploy: Path) -> None:
     assert run(deploy, "check", "staging", VAULT_PASSWORD="x", FAIL="ansible-playbook", STATUS="4") == (2, "")
 
 
-def test_a_review_that_fails(deploy: Path) -> None:
-    assert run(deploy, "review", "staging", **VARIABLES, FAIL="ansible-playbook", STATUS="2") == (1, "")
+REVIEW = """\
+TASK [Before it] ***
+ok: [server1]
+
+TASK [Write the file] ***
+ok: [server1]
+fatal: [server2]: UNREACHABLE! =>
+    msg: Connection refused
+
+TASK [After it] ***
+ok: [server1]
+
+PLAY RECAP ***
+server1 : ok=3
+server2 : unreachable=1
+"""
+
+
+def test_a_review_that_fails_says_what_failed(deploy: Path) -> None:
+    program = deploy.parent / "bin" / "ansible-playbook"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{REVIEW}END\nexit 4\n")
+    status, said = run(deploy, "review", "staging", **VARIABLES)
+    blocks = REVIEW.split("\n\n")
+    failed = blocks[1].partition("ok: [server1]\n")[2]
+    told = "error: the review failed; all of it is in deploy/review.txt\n"
+    assert (status, said) == (1, f"{failed}\n\n{blocks[3]}{told}")
+    assert (deploy / "review.txt").read_text() == REVIEW
 
 
 def test_a_key_that_is_none_is_bad_input(deploy: Path) -> None:
@@ -271,6 +296,14 @@ def test_a_template_is_valid_by_its_published_schema(schema: str, path: Path, tm
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(path.read_text().replace("runs-on:", "runs-of:").replace("artifacts: {", "artifacts: {wen: now, "))
     assert check(wrong) == 1
+
+
+def test_what_a_job_leaves_is_kept_where_it_failed_too() -> None:
+    workflow = yaml.safe_load((TEMPLATES / "github-actions.yml").read_text())["jobs"].values()
+    kept = [step["if"] for job in workflow for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert kept == ["always()"] * 3
+    read = yaml.safe_load((TEMPLATES / "gitlab-ci.yml").read_text())
+    assert [read[job]["artifacts"]["when"] for job in read["stages"]] == ["always"] * 3
 
 
 def test_the_workflow_gives_the_stage_its_variables() -> None:

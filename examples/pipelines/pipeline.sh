@@ -7,7 +7,7 @@
 #
 # From the environment, of which a pipeline hides the first two:
 #   VAULT_PASSWORD    of ansible-vault
-#   SSH_PRIVATE_KEY   one that the servers know: as root, or a user who may use sudo, and as the deploy user
+#   SSH_PRIVATE_KEY   one that the servers know: as root, or a user who may use sudo, and as the deploy user; also as base64
 #   SSH_KNOWN_HOSTS   the servers' keys, as ssh-keyscan prints them and you have compared them
 #   SMOKE_URL         a page of the site that must answer
 #
@@ -69,8 +69,16 @@ printf '%s\n' '#!/bin/sh' 'printf "%s\n" "$VAULT_PASSWORD"' >"$private/vault-pas
 chmod 700 "$private/vault-password"
 export ANSIBLE_VAULT_PASSWORD_FILE="$private/vault-password" ANSIBLE_INVENTORY="inventory/$2"
 
+# The key as it is, or as base64: some pipelines hide only what is one line without spaces.
+print_key() {
+    case $SSH_PRIVATE_KEY in
+    *-----BEGIN*) printf '%s\n' "$SSH_PRIVATE_KEY" ;;
+    *) printf '%s' "$SSH_PRIVATE_KEY" | base64 -d 2>/dev/null ;;
+    esac
+}
+
 reach_hosts() {
-    printf '%s\n' "$SSH_PRIVATE_KEY" | ssh-add -q - || refuse "SSH_PRIVATE_KEY is no private key without a passphrase"
+    print_key | ssh-add -q - || refuse "SSH_PRIVATE_KEY is no private key without a passphrase"
     # ssh asks the system where this user's home is, and fab asks HOME; in some pipelines' containers they differ.
     HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
     export HOME

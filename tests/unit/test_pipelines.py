@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import subprocess
@@ -17,7 +18,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "examples" / "pipelines"
 STAGE = TEMPLATES / "pipeline.sh"
-SECRETS = {"VAULT_PASSWORD": "canary-vault", "SSH_PRIVATE_KEY": "canary-key"}
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary-key\n-----END OPENSSH PRIVATE KEY-----"
+SECRETS = {"VAULT_PASSWORD": "canary-vault", "SSH_PRIVATE_KEY": KEY}
 VARIABLES = {**SECRETS, "SSH_KNOWN_HOSTS": "192.0.2.1 ssh-ed25519 AAAA", "SMOKE_URL": "https://shop.example.com/"}
 
 FAILS = {"curl": "exit 22", "fab": 'case "$1" in rollback) exit 1 ;; esac'}
@@ -118,7 +120,7 @@ def test_the_hosts_keys_are_added_once_where_ssh_looks_for_them(deploy: Path) ->
 
 def test_secrets_are_in_no_argument_and_do_not_stay(deploy: Path) -> None:
     run(deploy, "release", "staging", **VARIABLES)
-    seen = ["canary-key", *(["700", "canary-vault", "inventory/staging"] * 2)]
+    seen = [*KEY.splitlines(), *(["700", "canary-vault", "inventory/staging"] * 2)]
     assert (deploy.parent / "seen").read_text().splitlines() == seen
     left = [path for path in deploy.parent.rglob("*") if path.is_file() and path.name != "seen"]
     assert deploy.parent / "calls" in left
@@ -193,6 +195,12 @@ def test_a_review_that_fails_says_what_failed(deploy: Path) -> None:
 def test_a_key_that_is_none_is_bad_input(deploy: Path) -> None:
     said = "error: SSH_PRIVATE_KEY is no private key without a passphrase\n"
     assert run(deploy, "release", "staging", **VARIABLES, FAIL="ssh-add", STATUS="1") == (2, said)
+
+
+def test_a_key_may_be_one_line(deploy: Path) -> None:
+    encoded = base64.b64encode(f"{KEY}\n".encode()).decode()
+    assert run(deploy, "review", "staging", **{**VARIABLES, "SSH_PRIVATE_KEY": encoded}) == (0, "")
+    assert (deploy.parent / "seen").read_text().startswith(f"{KEY}\n")
 
 
 @pytest.mark.parametrize("slow", ["ansible-playbook playbooks/site.yml", "fab deploy", "curl -fsS"])

@@ -10,9 +10,10 @@
 #   SSH_PRIVATE_KEY   one that the servers know: as root, or a user who may use sudo, and as the deploy user; also as base64
 #   SSH_KNOWN_HOSTS   the servers' keys, as ssh-keyscan prints them and you have compared them
 #   SMOKE_URL         a page of the site that must answer
+#   SMOKE_CA          its certificate as PEM, or its authority's, where that is not a public one
 #
-# Exit status: 0; 1 the work failed; 2 bad input; 75 somebody else was deploying for all of LOCK_WAIT (600) seconds;
-# 130 cancelled.
+# Exit status: 0; 1 the work failed; 2 bad input, also a SMOKE_URL that no release can be judged by; 75 somebody else was deploying for all
+# of LOCK_WAIT (600) seconds; 130 cancelled.
 set -eu
 cd "$(dirname "$0")"
 
@@ -35,6 +36,12 @@ check) need VAULT_PASSWORD ;;
 review) need VAULT_PASSWORD SSH_PRIVATE_KEY SSH_KNOWN_HOSTS ;;
 release) need VAULT_PASSWORD SSH_PRIVATE_KEY SSH_KNOWN_HOSTS SMOKE_URL ;;
 *) refuse "$1: it takes check, review or release" ;;
+esac
+# What is encrypted stays so, wherever it leads.
+case $1,${SMOKE_URL:-} in
+release,https://*) follow=https ;;
+release,http://*) follow=http,https ;;
+release,*) refuse "SMOKE_URL begins with https:// or http://" ;;
 esac
 
 # An agent of this run's own, which sees for itself when the run has ended, also by SIGKILL.
@@ -89,6 +96,28 @@ reach_hosts() {
     done
 }
 
+# ask_site SO_FAR [OPTION...]: whether SMOKE_URL answers with 2xx in the end. A name or a certificate that is wrong is no fault of a release:
+# the run ends here, and what it has done so far stays.
+ask_site() {
+    so_far=$1
+    shift
+    if test -n "${SMOKE_CA:-}"; then
+        printf '%s\n' "$SMOKE_CA" >"$private/ca.pem"
+        set -- --cacert "$private/ca.pem" "$@"
+    fi
+    asked=0
+    attend curl -sSL --proto-redir "=$follow" --max-redirs 5 --max-time 20 --output /dev/null --write-out '%{http_code}' "$@" "$SMOKE_URL" \
+        >"$private/code" || asked=$?
+    case $asked,$(cat "$private/code") in
+    0,2??) ;;
+    3,* | 6,*) refuse "$so_far, but $SMOKE_URL, or where it leads, is no name that is known here" ;;
+    35,* | 51,* | 60,* | 77,*)
+        refuse "$so_far, but $SMOKE_URL, or where it leads, has no certificate that is trusted here for that name: SMOKE_CA takes it"
+        ;;
+    *) return 1 ;;
+    esac
+}
+
 # Ansible ends with statuses of its own. What is wrong with the input is said here, before it runs.
 attend fab config.check >/dev/null
 case $1 in
@@ -108,9 +137,11 @@ release)
     rm -f events.jsonl deploy.xml rollback.xml
     reach_hosts
     attend ansible-playbook playbooks/site.yml || exit 1
+    # nginx is there now, whatever the application does: what is wrong with the URL is found before a release is judged by it.
+    ask_site "nothing was deployed" || true
     attend fab deploy --json --junit deploy.xml --lock-wait "${LOCK_WAIT:-600}" >events.jsonl
-    if ! attend curl -fsS --retry 5 --retry-all-errors --max-time 20 --output /dev/null "$SMOKE_URL"; then
-        echo "error: $SMOKE_URL does not answer: back to the release before" >&2
+    if ! ask_site "the release is live" --fail --retry 5 --retry-all-errors; then
+        echo "error: $SMOKE_URL does not answer with 2xx: back to the release before" >&2
         attend fab rollback --yes --json --junit rollback.xml --lock-wait "${LOCK_WAIT:-600}" >>events.jsonl ||
             echo "error: the release that does not answer is still live" >&2
         exit 1

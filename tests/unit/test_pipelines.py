@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import os
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +41,7 @@ case "$(basename "$0") $1" in
     "ssh-agent "*) exec "$@" ;;
     "getent "*) echo "me:x:1000:1000::$HOME_OF_ME:/bin/sh"; exit 0 ;;
 esac
-echo "output of $(basename "$0")"
+case "$(basename "$0")" in curl) printf 200 ;; *) echo "output of $(basename "$0")" ;; esac
 case "$(basename "$0") $*" in "$FAIL"*) exit "$STATUS" ;; esac
 if test "$SLOW" = "$(basename "$0") $1"; then
     trap 'echo undone >>"$CALLS"; exit 130' TERM
@@ -92,13 +97,15 @@ def calls(deploy: Path) -> list[str]:
 
 AGENT = "ssh-agent sh ./pipeline.sh"
 REACH = ["ssh-add -q -", f"getent passwd {os.getuid()}"]
+CURL = "curl -sSL --proto-redir =https --max-redirs 5 --max-time 20 --output /dev/null --write-out %{http_code}"
 RELEASE = [
     f"{AGENT} release staging",
     "fab config.check",
     *REACH,
     "ansible-playbook playbooks/site.yml",
+    f"{CURL} https://shop.example.com/",
     "fab deploy --json --junit deploy.xml --lock-wait 600",
-    "curl -fsS --retry 5 --retry-all-errors --max-time 20 --output /dev/null https://shop.example.com/",
+    f"{CURL} --fail --retry 5 --retry-all-errors https://shop.example.com/",
 ]
 ROLLBACK = "fab rollback --yes --json --junit rollback.xml --lock-wait 600"
 
@@ -128,7 +135,7 @@ def test_secrets_are_in_no_argument_and_do_not_stay(deploy: Path) -> None:
 
 
 def test_a_site_that_does_not_answer_is_rolled_back(deploy: Path) -> None:
-    said = "error: https://shop.example.com/ does not answer: back to the release before\n"
+    said = "error: https://shop.example.com/ does not answer with 2xx: back to the release before\n"
     assert run(deploy, "release", "staging", **VARIABLES, FAIL="curl", STATUS="22") == (1, said)
     assert calls(deploy) == [*RELEASE, ROLLBACK]
     assert (deploy / "events.jsonl").read_text() == "output of fab\n" * 2
@@ -137,7 +144,7 @@ def test_a_site_that_does_not_answer_is_rolled_back(deploy: Path) -> None:
 def test_a_rollback_that_fails_too_is_told(deploy: Path) -> None:
     for program in ("curl", "fab"):
         path = deploy.parent / "bin" / program
-        path.write_text(path.read_text().replace("esac\necho", f"esac\n{FAILS[program]}\necho", 1))
+        path.write_text(path.read_text().replace("esac\ncase", f"esac\n{FAILS[program]}\ncase", 1))
     status, said = run(deploy, "release", "staging", **VARIABLES)
     assert (status, said.splitlines()[1:]) == (1, ["error: the release that does not answer is still live"])
     assert calls(deploy) == [*RELEASE, ROLLBACK]
@@ -150,8 +157,8 @@ def test_a_rollback_that_fails_too_is_told(deploy: Path) -> None:
         # Ansible's 2 is a host that failed.
         ("ansible-playbook", 2, 1, 5),
         ("ansible-playbook", 4, 1, 5),
-        ("fab deploy", 75, 75, 6),
-        ("fab deploy", 1, 1, 6),
+        ("fab deploy", 75, 75, 7),
+        ("fab deploy", 1, 1, 7),
     ],
 )
 def test_the_exit_status_says_what_failed(deploy: Path, fails: str, status: int, ends: int, last: int) -> None:
@@ -203,7 +210,7 @@ def test_a_key_may_be_one_line(deploy: Path) -> None:
     assert (deploy.parent / "seen").read_text().startswith(f"{KEY}\n")
 
 
-@pytest.mark.parametrize("slow", ["ansible-playbook playbooks/site.yml", "fab deploy", "curl -fsS"])
+@pytest.mark.parametrize("slow", ["ansible-playbook playbooks/site.yml", "fab deploy", "curl -sSL"])
 def test_a_cancelled_job_lets_what_runs_undo_its_work_and_starts_nothing_else(deploy: Path, slow: str) -> None:
     process = start(deploy, "release", "staging", **VARIABLES, SLOW=slow)
     while not (deploy.parent / "calls").exists() or "begun" not in calls(deploy):
@@ -244,6 +251,122 @@ def test_bad_input_is_refused_before_anything_is_done(
     given = {name: value for name, value in VARIABLES.items() if name != missing}
     assert run(deploy, *arguments, **given) == (2, f"error: {said}\n")
     assert not (deploy.parent / "calls").exists()
+
+
+def test_a_url_without_a_scheme_is_bad_input(deploy: Path) -> None:
+    said = "error: SMOKE_URL begins with https:// or http://\n"
+    assert run(deploy, "release", "staging", **{**VARIABLES, "SMOKE_URL": "shop.example.com"}) == (2, said)
+    assert not (deploy.parent / "calls").exists()
+
+
+# --- The look at the site, with curl itself
+
+
+@dataclass
+class Site:
+    """A server with a certificate of its own, for the name localhost, behind a port that leads to it."""
+
+    plain: str
+    secure: str
+    certificate: str
+
+
+@pytest.fixture
+def site(deploy: Path) -> Iterator[Site]:
+    certificate, key = deploy.parent / "certificate.pem", deploy.parent / "key.pem"
+    # As the role nginx makes one.
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=localhost"]
+    subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            plain, secure = (f"{scheme}:{server.server_port}" for scheme, server in servers.items())
+            place = ""
+            if self.server is servers["http://localhost"]:
+                status, place = 301, secure + self.path
+            elif not any(call.startswith("fab deploy") for call in calls(deploy)):
+                # The first release is still to come.
+                status = 503
+            elif self.path.strip("/").isdigit():
+                status = int(self.path.strip("/"))
+            else:
+                place = {
+                    "/back": plain + "/200",
+                    "/loop": secure + "/loop",
+                    "/other": secure.replace("localhost", "127.0.0.1") + "/200",
+                }[self.path]
+                status = 302
+            self.send_response(status)
+            if place:
+                self.send_header("Location", place)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    servers = {scheme: http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) for scheme in SCHEMES}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    encrypted = servers["https://localhost"]
+    encrypted.socket = context.wrap_socket(encrypted.socket, server_side=True)
+    # The waits between its attempts are left out.
+    curl = deploy.parent / "bin" / "curl"
+    curl.write_text(f'#!/bin/sh\necho "curl $*" >>"$CALLS"\nexec {shutil.which("curl")} "$@" --retry 0\n')
+    for server in servers.values():
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield Site(*(f"{scheme}:{servers[scheme].server_port}" for scheme in SCHEMES), certificate.read_text())
+    for server in servers.values():
+        server.shutdown()
+        server.server_close()
+
+
+SCHEMES = ("http://localhost", "https://localhost")
+UNTRUSTED = "but {url}, or where it leads, has no certificate that is trusted here for that name: SMOKE_CA takes it"
+
+
+def look(deploy: Path, url: str, certificate: str) -> tuple[int, str, list[str]]:
+    """(exit status, the last line of what was said, the Fabric tasks that were called)."""
+    status, said = run(
+        deploy, "release", "staging", **{**VARIABLES, "SMOKE_URL": url, "SMOKE_CA": certificate, "STATUS": "0"}
+    )
+    tasks = [call.split()[1] for call in calls(deploy) if call.startswith("fab ")][1:]
+    return status, (said.splitlines() or [""])[-1], tasks
+
+
+def test_a_certificate_that_is_given_is_trusted(deploy: Path, site: Site) -> None:
+    assert look(deploy, f"{site.secure}/200", site.certificate) == (0, "", ["deploy"])
+
+
+def test_a_redirect_to_the_encrypted_site_is_followed(deploy: Path, site: Site) -> None:
+    assert look(deploy, f"{site.plain}/204", site.certificate) == (0, "", ["deploy"])
+
+
+@pytest.mark.parametrize("scheme", ["plain", "secure"])
+@pytest.mark.parametrize("given", ["", "no certificate"])
+def test_a_certificate_that_is_not_trusted_is_found_before_the_deploy(
+    deploy: Path, site: Site, scheme: str, given: str
+) -> None:
+    url = f"{getattr(site, scheme)}/200"
+    assert look(deploy, url, given) == (2, f"error: nothing was deployed, {UNTRUSTED.format(url=url)}", [])
+
+
+def test_a_name_that_is_not_known_is_found_before_the_deploy(deploy: Path, site: Site) -> None:
+    said = "error: nothing was deployed, but https://shop.invalid/, or where it leads, is no name that is known here"
+    assert look(deploy, "https://shop.invalid/", site.certificate) == (2, said, [])
+
+
+def test_a_release_that_leads_to_a_certificate_that_is_not_trusted_stays(deploy: Path, site: Site) -> None:
+    url = f"{site.secure}/other"
+    said = f"error: the release is live, {UNTRUSTED.format(url=url)}"
+    assert look(deploy, url, site.certificate) == (2, said, ["deploy"])
+
+
+@pytest.mark.parametrize("page", ["500", "404", "304", "loop", "back"])
+def test_what_does_not_end_with_2xx_or_is_not_encrypted_does_not_answer(deploy: Path, site: Site, page: str) -> None:
+    url = f"{site.secure}/{page}"
+    said = f"error: {url} does not answer with 2xx: back to the release before"
+    assert look(deploy, url, site.certificate) == (1, said, ["deploy", "rollback"])
 
 
 # --- The templates
@@ -318,5 +441,5 @@ def test_the_workflow_gives_the_stage_its_variables() -> None:
     jobs = yaml.safe_load((TEMPLATES / "github-actions.yml").read_text())["jobs"]
     for job in jobs.values():
         assert job["env"] == {
-            name: f"${{{{ {'secrets' if name in SECRETS else 'vars'}.{name} }}}}" for name in VARIABLES
+            name: f"${{{{ {'secrets' if name in SECRETS else 'vars'}.{name} }}}}" for name in (*VARIABLES, "SMOKE_CA")
         }

@@ -29,7 +29,7 @@ TEMPLATES = ROOT / "examples" / "pipelines"
 VAULT = "canary-of-the-vault"
 ENVIRONMENTS = ("staging", "production")
 STATE = "/var/lib/hostwright/mysite/state.json"
-CERTIFICATE = "/etc/ssl/certs/hostwright-mysite.pem"
+CERTIFICATE = "/etc/ssl/certs/hostwright-mysite.self-signed.pem"
 # Production has the name that init writes.
 DOMAINS = {"staging": "staging.example.com", "production": "mysite.example.com"}
 

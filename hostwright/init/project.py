@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeGuard
 
 from hostwright import config
 from hostwright.init.dependencies import HOST_PYTHONS, Dependencies, Required
-from hostwright.init.settings import UNKNOWN, Settings, Variable, parse
+from hostwright.init.settings import UNKNOWN, Settings, Unknown, Variable, parse
 from hostwright.init.settings import read as read_settings
 from hostwright.init.sources import SITE, TOP, VAULT, Need, Sources, manage_py, normal, shown
 
@@ -130,6 +130,11 @@ class _Look:
         """Something that the settings must say."""
         self.needs.append((shown(self.settings_file) if self.settings_file else self.module, what))
 
+    def lacks(self, name: str, said: str, mend: str) -> None:
+        """A setting that is not as it must be. One that may be in what was not read is said with that, once."""
+        if name in self.settings.values or self.settings.elsewhere or not self.settings.unread:
+            self.need(f"{name} {said}: {mend}")
+
     def value(self, name: str) -> Any:
         return self.settings.get(name)
 
@@ -233,19 +238,27 @@ class _Look:
 
     def _security(self) -> None:
         """What a server must not have."""
-        if isinstance(self.value("SECRET_KEY"), str | None):
-            self.need('SECRET_KEY is not read from the environment: SECRET_KEY = os.environ["SECRET_KEY"]')
+        # What a module outside of the project says of these is its own business.
+        key, hosts, debug = map(self.settings.values.get, ("SECRET_KEY", "ALLOWED_HOSTS", "DEBUG"))
+        if isinstance(self.value("SECRET_KEY"), str | None) or isinstance(key, Unknown):
+            said = key.why if isinstance(key, Unknown) else "is not read from the environment"
+            self.need(f'SECRET_KEY {said}: SECRET_KEY = os.environ["SECRET_KEY"]')
+        unsure = [host for host in (hosts if isinstance(hosts, list) else [hosts]) if isinstance(host, Unknown)]
+        if unsure:
+            self.need(f"ALLOWED_HOSTS {unsure[0].why}: see that it has the names of web.domains")
         if self._lets_nobody_in():
             self.need('ALLOWED_HOSTS lets nobody in: ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")')
-        debug = self.value("DEBUG")
         if debug is True:
             self.need("DEBUG is True: DEBUG = False")
+        elif isinstance(debug, Unknown):
+            self.need(f"DEBUG {debug.why}: see that it is off")
         elif isinstance(debug, Variable) and debug.default is not False:
             self.need(f"DEBUG depends on the variable {debug.name}: see that it is off with what site.yml gives that")
 
     def _domain(self, name: str) -> str:
         hosts = self.value("ALLOWED_HOSTS")
-        own = [host for host in hosts if _DOMAIN.fullmatch(str(host))] if isinstance(hosts, list) else []
+        texts = [host for host in hosts if isinstance(host, str)] if isinstance(hosts, list) else []
+        own = [host for host in texts if _DOMAIN.fullmatch(host)]
         if not own:
             self.needs.append((SITE, "web.domains: the names that the site answers for"))
         return own[0] if own else f"{name}.example.com"
@@ -253,7 +266,9 @@ class _Look:
     def _database(self, name: str) -> str:
         databases = self.value("DATABASES")
         default = databases.get("default") if isinstance(databases, dict) else databases
-        if isinstance(default, Variable) or (default is UNKNOWN and "DATABASE_URL" in self.settings.variables):
+        why = default.why if isinstance(default, Unknown) else UNKNOWN.why
+        by_url = why == UNKNOWN.why and default == UNKNOWN and "DATABASE_URL" in self.settings.variables
+        if isinstance(default, Variable) or by_url:
             return name
         default = default if isinstance(default, dict) else {}
         engine = default.get("ENGINE")
@@ -265,8 +280,8 @@ class _Look:
         if isinstance(engine, str) and "sqlite3" not in engine:
             self.need(f"DATABASES uses {engine}, which Hostwright does not provide: it makes PostgreSQL databases")
             return ""
-        said = "uses SQLite, in a directory that each release has anew" if engine else "was not understood"
-        self.need(f'DATABASES {said}: {{"default": {{"ENGINE": "django.db.backends.postgresql", "NAME": "{name}"}}}}')
+        said = "uses SQLite, in a directory that each release has anew" if isinstance(engine, str) else why
+        self.lacks("DATABASES", said, f'{{"default": {{"ENGINE": "django.db.backends.postgresql", "NAME": "{name}"}}}}')
         return name
 
     def _inside(self, value: Any) -> str:
@@ -292,8 +307,8 @@ class _Look:
         inside = self._inside(root)
         if not inside:
             inside = shown(self.base / "staticfiles")
-            said = "is not set" if root is None else "was not understood" if root is UNKNOWN else NOT_INSIDE
-            self.need(f'STATIC_ROOT {said}: STATIC_ROOT = BASE_DIR / "staticfiles"')
+            said = "is not set" if root is None else root.why if isinstance(root, Unknown) else NOT_INSIDE
+            self.lacks("STATIC_ROOT", said, 'STATIC_ROOT = BASE_DIR / "staticfiles"')
         return Directory(url, inside)
 
     def _media(self) -> Directory | None:
@@ -305,8 +320,8 @@ class _Look:
             return None
         inside = self._inside(root)
         if not inside:
-            said = "was not understood" if root is UNKNOWN else NOT_INSIDE
-            self.need(f'MEDIA_ROOT {said}: MEDIA_ROOT = BASE_DIR / "media"')
+            said = root.why if isinstance(root, Unknown) else NOT_INSIDE
+            self.lacks("MEDIA_ROOT", said, 'MEDIA_ROOT = BASE_DIR / "media"')
         return Directory(url, inside or shown(self.base / "media"))
 
     # --- Beside the web server

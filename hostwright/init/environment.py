@@ -1,0 +1,70 @@
+"""The environment that the settings read, and values for it."""
+
+from __future__ import annotations
+
+import re
+
+from hostwright.init.reading import Reading
+from hostwright.init.settings import Variable
+from hostwright.init.sources import VAULT
+
+
+def read_from(reading: Reading, setting: str) -> str:
+    """The environment variable that a setting is read from, or should be."""
+    value = reading.value(setting)
+    return value.name if isinstance(value, Variable) else setting
+
+
+def environment(
+    reading: Reading, name: str, domain: str, database: str, broker: str
+) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+    """(env, names of secrets, names that have a default)."""
+    env = {"DJANGO_SETTINGS_MODULE": reading.module}
+    secrets, optional = [], []
+    key = read_from(reading, "SECRET_KEY")
+    wanted = {**reading.settings.variables, key: True}
+    given = {}
+    if isinstance(reading.value("ALLOWED_HOSTS"), Variable) or lets_nobody_in(reading):
+        given[read_from(reading, "ALLOWED_HOSTS")] = domain
+    debug = reading.value("DEBUG")
+    if isinstance(debug, Variable) and debug.needed:
+        given[debug.name] = "False"
+    wanted |= dict.fromkeys(given, True)
+    for directory in ("STATIC_ROOT", "MEDIA_ROOT"):
+        wanted.pop(read_from(reading, directory), None)  # The deploy itself sets it.
+    for variable, needed in wanted.items():
+        guess = given.get(variable, _guess(variable, name, database, broker))
+        if variable == key or (needed and guess is None and re.search("SECRET|KEY|PASSWORD|TOKEN|DSN", variable)):
+            secrets.append(variable)
+            if variable != key:
+                reading.needs.append((VAULT, f"vault_{variable.lower()}"))
+        elif needed or guess:
+            env[variable] = guess or ""
+            if guess is None:
+                reading.site_needs(f"env.{variable}: the settings read it, and have no default")
+        else:
+            optional.append(variable)
+    return env, tuple(secrets), tuple(optional)
+
+
+_DATABASE = "(DB|DATABASE|POSTGRES|POSTGRESQL|PG|SQL)_?"
+
+
+def _guess(variable: str, name: str, database: str, broker: str) -> str | None:
+    """A value for an environment variable that is known by its name."""
+    by_socket = {
+        _DATABASE + "(NAME|DB|DATABASE)": database,
+        _DATABASE + "USER(NAME)?": name,
+        # Through its unix socket the database needs no host and no password.
+        _DATABASE + "(HOST|PASSWORD|PASS)": "",
+        _DATABASE + "PORT": "5432",
+        "DATABASE_URL": f"postgres:///{database}",
+    }
+    known = by_socket if database else {}
+    if broker == "redis":
+        known["(CELERY_)?(BROKER|RESULT_BACKEND)(_URL)?|REDIS_URL"] = "redis://127.0.0.1:6379/0"
+    return next((value for pattern, value in known.items() if re.fullmatch(pattern, variable)), None)
+
+
+def lets_nobody_in(reading: Reading) -> bool:
+    return reading.value("ALLOWED_HOSTS") in (None, [])

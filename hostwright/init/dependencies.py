@@ -62,16 +62,17 @@ class Required:
         self.names = self._find()
         """Distribution -> extras and version, as they are written."""
 
-    def dependencies(self, asgi: bool, database: bool) -> Dependencies:
-        """What to install for a site: with an ASGI application, with a database of PostgreSQL's."""
-        plain = "psycopg" in self.names and "binary" not in self.names["psycopg"]
-        compiled = "psycopg2" in self.names
+    def dependencies(self, asgi: bool, database: bool, geographic: bool) -> Dependencies:
+        """What to install for a site: with an ASGI application, with a database of PostgreSQL's, or of PostGIS."""
+        extras = re.findall(r"\w+", self.names.get("psycopg", "").partition("]")[0])
+        plain = "psycopg" in self.names and "binary" not in extras
+        compiled = "psycopg2" in self.names or "c" in extras
         return Dependencies(
             requirements=self._files,
             install=self._install,
             packages=(*self._copied, *self._added(asgi, database)),
             build=("gcc", "libpq-dev", "python3-dev") if compiled else (),
-            run=("libpq5",) if plain or compiled else (),
+            run=(*(["gdal-bin"] if geographic else []), *(["libpq5"] if plain or compiled else [])),
             python=", ".join(self._python()),
         )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from hostwright.init.database import Database
 from hostwright.init.reading import Reading
 from hostwright.init.settings import Variable
 from hostwright.init.sources import VAULT
+from hostwright.init.tasks import Broker
 
 
 def read_from(reading: Reading, setting: str) -> str:
@@ -16,29 +18,36 @@ def read_from(reading: Reading, setting: str) -> str:
 
 
 def environment(
-    reading: Reading, name: str, domain: str, database: str, broker: str
+    reading: Reading, name: str, domain: str, database: Database, broker: Broker
 ) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
     """(env, names of secrets, names that have a default)."""
     env = {"DJANGO_SETTINGS_MODULE": reading.module}
     secrets, optional = [], []
     key = read_from(reading, "SECRET_KEY")
     wanted = {**reading.settings.variables, key: True}
-    given = {}
-    if isinstance(reading.value("ALLOWED_HOSTS"), Variable) or lets_nobody_in(reading):
-        given[read_from(reading, "ALLOWED_HOSTS")] = domain
+    given = dict(database.variables)
+    hosts = reading.value("ALLOWED_HOSTS")
+    among = [host for host in (hosts if isinstance(hosts, list) else [hosts]) if isinstance(host, Variable)]
+    given |= {host.name: domain for host in among[:1]}
+    if lets_nobody_in(reading):
+        given["ALLOWED_HOSTS"] = domain
     debug = reading.value("DEBUG")
     if isinstance(debug, Variable) and debug.needed:
         given[debug.name] = "False"
+    if broker.kind == "redis" and broker.variable:
+        given[broker.variable] = REDIS
     wanted |= dict.fromkeys(given, True)
+    if broker.kind == "amqp":
+        wanted.pop(broker.variable, None)  # It has the password in it.
     for directory in ("STATIC_ROOT", "MEDIA_ROOT"):
         wanted.pop(read_from(reading, directory), None)  # The deploy itself sets it.
     for variable, needed in wanted.items():
-        guess = given.get(variable, _guess(variable, name, database, broker))
+        guess = given.get(variable, _guess(variable, name, database.name, broker.kind))
         if variable == key or (needed and guess is None and re.search("SECRET|KEY|PASSWORD|TOKEN|DSN", variable)):
             secrets.append(variable)
             if variable != key:
                 reading.needs.append((VAULT, f"vault_{variable.lower()}"))
-        elif needed or guess:
+        elif needed or guess is not None:
             env[variable] = guess or ""
             if guess is None:
                 reading.site_needs(f"env.{variable}: the settings read it, and have no default")
@@ -47,6 +56,7 @@ def environment(
     return env, tuple(secrets), tuple(optional)
 
 
+REDIS = "redis://127.0.0.1:6379/0"
 _DATABASE = "(DB|DATABASE|POSTGRES|POSTGRESQL|PG|SQL)_?"
 
 
@@ -62,7 +72,7 @@ def _guess(variable: str, name: str, database: str, broker: str) -> str | None:
     }
     known = by_socket if database else {}
     if broker == "redis":
-        known["(CELERY_)?(BROKER|RESULT_BACKEND)(_URL)?|REDIS_URL"] = "redis://127.0.0.1:6379/0"
+        known["(CELERY_)?(BROKER|RESULT_BACKEND)(_URL)?|REDIS_URL"] = REDIS
     return next((value for pattern, value in known.items() if re.fullmatch(pattern, variable)), None)
 
 

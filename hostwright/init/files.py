@@ -28,7 +28,7 @@ CHECKOUTS = ("roles_path", "library", "filter_plugins")
 
 def files(project: Project, up: str, secret_key: str) -> dict[str, str]:
     """Path below deploy/ -> content. `up` is the path from there to the project, `secret_key` a new random text."""
-    names = [*project.secrets, *(["AMQP_PASSWORD"] if project.broker == "amqp" else [])]
+    names = [*project.secrets, *(["AMQP_PASSWORD"] if project.broker.kind == "amqp" else [])]
     secrets = dict.fromkeys(names, "change-me") | {project.secret_key: secret_key}
     return {
         # A release has no use for what is here.

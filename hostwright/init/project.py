@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from hostwright import config
 from hostwright.init import directories, tasks, web
+from hostwright.init.database import Database
 from hostwright.init.database import database as find_database
 from hostwright.init.dependencies import HOST_PYTHONS, Dependencies
 from hostwright.init.directories import Directory
@@ -18,7 +18,7 @@ from hostwright.init.reading import Reading
 from hostwright.init.repository import git_says
 from hostwright.init.settings import Unknown, Variable
 from hostwright.init.sources import Need, Sources, manage_py, shown
-from hostwright.init.tasks import Celery
+from hostwright.init.tasks import Broker, Celery
 
 GENERIC = {"config", "conf", "core", "project", "server", "settings", "src", "app", "backend", "django"}
 """Names of packages that say nothing of a site."""
@@ -42,12 +42,11 @@ class Project:
     optional: tuple[str, ...]
     """Environment variables that the settings have a default for."""
     domain: str
-    database: str
-    """Its name; empty where the site has none of PostgreSQL's."""
+    database: Database
     static: Directory | None
     media: Directory | None
     celery: Celery | None
-    broker: Literal["redis", "amqp", ""]
+    broker: Broker
     health: str
     needs: tuple[Need, ...]
 
@@ -58,14 +57,14 @@ def look(root: Path) -> Project:
     reading = Reading(sources, manage_py(sources).parent)
     name = _site_name(reading.module, root.resolve().name)
     database = find_database(reading, name)
-    _search(reading, database)
+    _search(reading, database.name)
     domain = web.domain(reading, name)
     celery = tasks.celery(reading)
-    broker = tasks.broker(reading) if celery else ""
+    broker = tasks.broker(reading) if celery else Broker()
     wsgi, asgi = web.applications(reading)
     env, secrets, optional = environment(reading, name, domain, database, broker)
     _security(reading)
-    dependencies = reading.required.dependencies(bool(asgi and not wsgi), bool(database))
+    dependencies = reading.required.dependencies(bool(asgi and not wsgi), bool(database.name), database.geographic)
     if dependencies.python:
         reading.site_needs(f"python.version: {dependencies.python}; 3 is what the hosts have, {HOST_PYTHONS}")
     git = git_says(root, "--is-inside-work-tree")

@@ -208,7 +208,7 @@ def test_settings_for_production_win(tmp_path: Path) -> None:
         "DJANGO_ALLOWED_HOSTS": "web-shop.example.com",
     }
     assert site["dependencies"] == {"requirements": ["requirements/prod.txt"], "packages": []}
-    assert site["packages"] == {"build": [], "run": ["libpq5"]}
+    assert site["packages"] == {"build": ["gcc", "libpq-dev", "python3-dev"], "run": ["libpq5"]}
     assert site["web"]["wsgi"] == "config.wsgi:application"
     assert site["static"]["root"] == "var/static"
     assert needs == [

@@ -82,6 +82,9 @@ class Required:
             yield "gunicorn==23.0.0"
         if asgi and "uvicorn" not in self.names:
             yield "uvicorn"
+        has_websockets = {"websockets", "wsproto"} & set(self.names) or "standard" in self.names.get("uvicorn", "")
+        if asgi and "channels" in self.names and not has_websockets:
+            yield "websockets"
         if database and not DRIVERS & set(self.names):
             yield "psycopg[binary]"
 

@@ -18,7 +18,7 @@ def read_from(reading: Reading, setting: str) -> str:
 
 
 def environment(
-    reading: Reading, name: str, domain: str, database: Database, broker: Broker
+    reading: Reading, name: str, domain: str, database: Database, celery: bool, broker: Broker
 ) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
     """(env, names of secrets, names that have a default)."""
     env = {"DJANGO_SETTINGS_MODULE": reading.module}
@@ -34,6 +34,10 @@ def environment(
     debug = reading.value("DEBUG")
     if isinstance(debug, Variable) and debug.needed:
         given[debug.name] = "False"
+    if reading.start != reading.base:
+        # Celery's workers have a module of Hostwright's as well.
+        hostwrights = ["/usr/local/lib/hostwright"] if celery else []
+        given["PYTHONPATH"] = ":".join([*hostwrights, str(reading.start.relative_to(reading.base))])
     if broker.kind == "redis" and broker.variable:
         given[broker.variable] = REDIS
     wanted |= dict.fromkeys(given, True)

@@ -19,6 +19,7 @@ from hostwright.init.repository import git_says
 from hostwright.init.settings import Unknown, Variable
 from hostwright.init.sources import Need, Sources, manage_py, shown
 from hostwright.init.tasks import Broker, Celery
+from hostwright.init.web import Health
 
 GENERIC = {"config", "conf", "core", "project", "server", "settings", "src", "app", "backend", "django"}
 """Names of packages that say nothing of a site."""
@@ -47,7 +48,7 @@ class Project:
     media: Directory | None
     celery: Celery | None
     broker: Broker
-    health: str
+    health: Health
     needs: tuple[Need, ...]
 
 
@@ -62,9 +63,9 @@ def look(root: Path) -> Project:
     celery = tasks.celery(reading)
     broker = tasks.broker(reading) if celery else Broker()
     wsgi, asgi = web.applications(reading)
-    env, secrets, optional = environment(reading, name, domain, database, broker)
+    env, secrets, optional = environment(reading, name, domain, database, bool(celery), broker)
     _security(reading)
-    dependencies = reading.required.dependencies(bool(asgi and not wsgi), bool(database.name), database.geographic)
+    dependencies = reading.required.dependencies(bool(asgi), bool(database.name), database.geographic)
     if dependencies.python:
         reading.site_needs(f"python.version: {dependencies.python}; 3 is what the hosts have, {HOST_PYTHONS}")
     git = git_says(root, "--is-inside-work-tree")
@@ -78,7 +79,7 @@ def look(root: Path) -> Project:
         project_dir=shown(reading.base),
         settings=reading.module,
         wsgi=wsgi,
-        asgi="" if wsgi else asgi,
+        asgi=asgi,
         dependencies=dependencies,
         env=env,
         secrets=secrets,
@@ -124,6 +125,8 @@ def _search(reading: Reading, database: str) -> None:
 
 def _site_name(module: str, directory: str) -> str:
     package = module.split(".")[0]
-    text = re.sub(r"[^a-z0-9]+", "-", (directory if package in GENERIC else package).lower()).strip("-0123456789")
+    text = re.sub(r"[^a-z0-9]+", "-", (directory if package in GENERIC or not package else package).lower()).strip(
+        "-0123456789"
+    )
     name = text[:24].rstrip("-") or "site"
     return f"{name[:19]}-site" if config.RESERVED.fullmatch(name) else name

@@ -11,12 +11,16 @@ from hostwright.init.settings import Settings
 from hostwright.init.settings import read as read_settings
 from hostwright.init.sources import SITE, Need, Sources, shown
 
+SAYS_SETTINGS = re.compile(r"DJANGO_SETTINGS_MODULE['\"]\]?\s*[,=]\s*['\"]([\w.]+)['\"]")
+
 
 class Reading:
     """The project whose manage.py is in `base`: its settings, what it requires, and what is still to be said of it."""
 
     def __init__(self, sources: Sources, base: PurePosixPath) -> None:
         self.sources, self.base = sources, base
+        self.start = base
+        """Where the names of modules begin: below the directory of manage.py, where that puts it on the path."""
         self.needs: list[Need] = []
         self.settings = Settings()
         self.module, self.settings_file = self._settings_module()
@@ -27,7 +31,7 @@ class Reading:
 
     def need(self, what: str) -> None:
         """Something that the settings must say."""
-        self.needs.append((shown(self.settings_file) if self.settings_file else self.module, what))
+        self.needs.append((shown(self.settings_file) if self.settings_file else self.module or "manage.py", what))
 
     def lacks(self, name: str, said: str, mend: str) -> None:
         """A setting that is not as it must be. One that may be in what was not read is said with that, once."""
@@ -43,7 +47,7 @@ class Reading:
 
     def path(self, module: str) -> PurePosixPath | None:
         """The file of a module of the project."""
-        below = self.base.joinpath(*module.split("."))
+        below = self.start.joinpath(*module.split("."))
         for candidate in (below.with_name(below.name + ".py"), below / "__init__.py"):
             if self.sources.source(candidate) is not None:
                 return candidate
@@ -51,7 +55,8 @@ class Reading:
 
     def name(self, path: PurePosixPath) -> str:
         """The name of the module that this file is."""
-        return ".".join(path.relative_to(self.base).with_suffix("").parts)
+        start = self.start if path.is_relative_to(self.start) else self.base
+        return ".".join(path.relative_to(start).with_suffix("").parts)
 
     def named(self, *names: str, depth: int = 2) -> list[PurePosixPath]:
         """The project's files of these names."""
@@ -59,26 +64,30 @@ class Reading:
 
     def _settings_module(self) -> tuple[str, PurePosixPath | None]:
         """The settings for production: those that are called so, else those of the WSGI module or manage.py."""
-        named = []
-        for path in (*self.sources.named("wsgi.py", self.base, 2), self.base / "manage.py"):
-            match = re.search(
-                r"DJANGO_SETTINGS_MODULE['\"]\]?\s*[,=]\s*['\"]([\w.]+)['\"]", self.sources.text(path) or ""
-            )
-            named += [match[1]] if match else []
-        named += [self.name(path) for path in self.sources.named("settings.py", self.base, 2)]
-        for module in named:
+        texts = [self.sources.text(path) or "" for path in (*self.named("wsgi.py"), self.base / "manage.py")]
+        said = [match[1] for match in map(SAYS_SETTINGS.search, texts) if match]
+        self.start = next(filter(None, map(self._start, said)), self.base)
+        files = self.named("settings.py", "settings/production.py", "settings/prod.py", "settings/base.py")
+        modules = [*said, *map(self.name, files)]
+        for module in modules:
             package = module.rpartition(".")[0]
             for other in (f"{module}.production", f"{module}.prod", f"{package}.production", f"{package}.prod"):
                 if other.split(".")[-2:-1] == ["settings"] and self.path(other):
                     return other, self.path(other)
-        for module in named:
+        for module in modules:
             if self.path(module):
                 return module, self.path(module)
-        if not named:
-            self.needs.append((SITE, "env.DJANGO_SETTINGS_MODULE: no settings module was found"))
-            return f"{self.base.name}.settings", None
-        self.settings.elsewhere.append(named[0])
-        self.needs.append(
-            (SITE, f"env.DJANGO_SETTINGS_MODULE: {named[0]} is not in this project: what it says was not read")
-        )
-        return named[0], None
+        if not modules:
+            self.site_needs("env.DJANGO_SETTINGS_MODULE: no settings module was found")
+            self.settings.unread.append((self.base / "manage.py", "names no settings module that was understood"))
+            return "", None
+        self.settings.elsewhere.append(modules[0])
+        self.site_needs(f"env.DJANGO_SETTINGS_MODULE: {modules[0]} is not in this project: what it says was not read")
+        return modules[0], None
+
+    def _start(self, module: str) -> PurePosixPath | None:
+        """The directory that a module of this name is in."""
+        below = module.replace(".", "/")
+        for path in self.named(f"{below}.py", f"{below}/__init__.py"):
+            return path.parents[len(PurePosixPath(below).parts) - (path.name != "__init__.py")]
+        return None

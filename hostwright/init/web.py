@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from hostwright.init.reading import Reading
@@ -16,14 +17,17 @@ _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}")
 def domain(reading: Reading, name: str) -> str:
     hosts = reading.value("ALLOWED_HOSTS")
     texts = [host for host in hosts if isinstance(host, str)] if isinstance(hosts, list) else []
-    own = [host for host in texts if _DOMAIN.fullmatch(host)]
-    if not own:
-        reading.site_needs("web.domains: the names that the site answers for")
-    return own[0] if own else f"{name}.example.com"
+    own = [found for found in (host.lower().lstrip(".") for host in texts) if _DOMAIN.fullmatch(found)]
+    if own:
+        return own[0]
+    reading.site_needs("web.domains: the names that the site answers for")
+    if texts and texts == hosts and "*" not in texts:
+        reading.need(f"ALLOWED_HOSTS has {', '.join(texts)} alone, and lacks the names of web.domains")
+    return f"{name}.example.com"
 
 
 def applications(reading: Reading) -> tuple[str, str]:
-    """(wsgi, asgi), each `module:object` or empty."""
+    """(wsgi, asgi): `module:object` of the one that is served, and empty."""
     found = []
     for kind in ("WSGI", "ASGI"):
         said = reading.value(f"{kind}_APPLICATION")
@@ -33,16 +37,38 @@ def applications(reading: Reading) -> tuple[str, str]:
             files = reading.sources.named(f"{kind.lower()}.py", reading.base, 2)
             found.append(f"{reading.name(files[0])}:application" if files else "")
     wsgi, asgi = found
+    apps = reading.value("INSTALLED_APPS")
+    channels = "channels" in reading.required.names or (
+        isinstance(apps, list) and ("channels" in apps or "daphne" in apps)
+    )
+    if wsgi and asgi and channels and reading.value("ASGI_APPLICATION"):
+        reading.site_needs(f"web.asgi: taken for Channels, in place of web.wsgi: {wsgi}, which has no websockets")
+        wsgi = ""
     if not wsgi and not asgi:
         said = "there is no wsgi.py and no asgi.py"
         if reading.settings.elsewhere:
             wsgi = f"{reading.settings.elsewhere[0].split('.')[0]}.wsgi:application"
             said += f" here; {wsgi} is a guess"
         reading.site_needs(f"web.wsgi: {said}")
-    return wsgi, asgi
+    return wsgi, "" if wsgi else asgi
 
 
-def health(reading: Reading) -> str:
+@dataclass(frozen=True)
+class Health:
+    path: str
+    scheme: str = "http"
+
+
+def health(reading: Reading) -> Health:
+    # What redirects on some condition alone does no harm to a request that counts as https.
+    secure = reading.settings.values.get("SECURE_SSL_REDIRECT") not in (None, False)
+    if secure and reading.value("SECURE_PROXY_SSL_HEADER") is None:
+        mend = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
+        reading.need(f"SECURE_SSL_REDIRECT redirects without end behind nginx, which asks by http: {mend}")
+    return Health(_health_path(reading), "https" if secure else "http")
+
+
+def _health_path(reading: Reading) -> str:
     routes = set(_reachable(reading, reading.value("ROOT_URLCONF")))
     if "" in routes:
         return "/"
@@ -65,14 +91,20 @@ def _reachable(reading: Reading, module: Any, within: tuple[str, ...] = ()) -> I
 
 
 def _routes(source: bytes | None) -> Iterator[tuple[str, Any]]:
-    """The routes of a URL configuration's own path() and re_path(), with what they include: None where a view is."""
+    """The routes of a URL configuration's own path() and re_path(), with what they include: None where a view is.
+
+    Those that are known to redirect are left out.
+    """
     try:
         tree = parse(source or b"")
     except (SyntaxError, ValueError):
         return
+    by_language = {inner for node in ast.walk(tree) if _is_by_language(node) for inner in ast.walk(node)}
     for node in ast.walk(tree):
-        if _calls(node, "path", "re_path", "url") and len(node.args) > 1:
+        if _calls(node, "path", "re_path", "url") and len(node.args) > 1 and node not in by_language:
             first, view = node.args[:2]
+            if "RedirectView" in ast.unparse(view):
+                continue
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 yield first.value.strip("^$"), _included(view) if _calls(view, "include") else None
 
@@ -80,6 +112,15 @@ def _routes(source: bytes | None) -> Iterator[tuple[str, Any]]:
 def _calls(node: ast.AST, *names: str) -> TypeGuard[ast.Call]:
     """Whether `node` calls a function of one of these names."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
+
+
+def _is_by_language(node: ast.AST) -> bool:
+    """Whether these are routes that redirect to the same below a language's prefix."""
+    if not _calls(node, "i18n_patterns"):
+        return False
+    given = {keyword.arg: keyword.value for keyword in node.keywords}
+    prefix = given.get("prefix_default_language")
+    return not (isinstance(prefix, ast.Constant) and prefix.value is False)
 
 
 def _included(call: ast.Call) -> Any:

@@ -39,8 +39,8 @@ class Dependencies:
     """What is to be installed."""
 
     requirements: tuple[str, ...] = ()
-    install: bool = False
-    """The project itself, with what it requires."""
+    project: str = ""
+    """The directory of the project itself, where it is installed with what it requires."""
     packages: tuple[str, ...] = ()
     """Requirements beside those."""
     build: tuple[str, ...] = ()
@@ -54,10 +54,11 @@ class Required:
     """What the project in `base` requires: found once, then asked by name. What is missing is added to `needs`."""
 
     def __init__(self, sources: Sources, base: PurePosixPath, needs: list[Need]) -> None:
-        self._sources, self._base, self._needs = sources, base, needs
-        self._pyproject = self._read_pyproject()
+        self._sources, self._needs = sources, needs
+        self._places = tuple(dict.fromkeys((base, TOP)))
+        self._place, self._pyproject = self._find_pyproject()
         self._files: tuple[str, ...] = ()
-        self._install = False
+        self._project = ""
         self._copied: tuple[str, ...] = ()
         self.names = self._find()
         """Distribution -> extras and version, as they are written."""
@@ -69,7 +70,7 @@ class Required:
         compiled = "psycopg2" in self.names or "c" in extras
         return Dependencies(
             requirements=self._files,
-            install=self._install,
+            project=self._project,
             packages=(*self._copied, *self._added(asgi, database)),
             build=("gcc", "libpq-dev", "python3-dev") if compiled else (),
             run=(*(["gdal-bin"] if geographic else []), *(["libpq5"] if plain or compiled else [])),
@@ -89,7 +90,7 @@ class Required:
             yield "psycopg[binary]"
 
     def _find(self) -> dict[str, str]:
-        for place in dict.fromkeys((TOP, self._base)):
+        for place in reversed(self._places):
             for path in (place / name for name in REQUIREMENTS):
                 if self._sources.source(path) is not None:
                     self._files = (shown(path),)
@@ -97,27 +98,45 @@ class Required:
         project, poetry = self._table("project"), self._table("tool", "poetry")
         listed = project.get("dependencies")
         dependencies = [line for line in listed if isinstance(line, str)] if isinstance(listed, list) else []
-        if "build-system" in self._pyproject and (project or poetry):
-            self._install = True
+        extras = ", ".join(
+            {**self._table("project", "optional-dependencies"), **self._table("tool", "poetry", "extras")}
+        )
+        no_package = poetry.get("package-mode") is False
+        if "build-system" in self._pyproject and (project or poetry) and not no_package:
+            self._project = shown(self._place)
+            if extras:
+                self._say(f"dependencies.extras: pyproject.toml has {extras}: name those that a server needs")
             return _names([*dependencies, *self._table("tool", "poetry", "dependencies")])
         if dependencies:
             self._copied = tuple(dependencies)
-            self._needs.append(
-                (
-                    SITE,
-                    "dependencies.packages: copied from pyproject.toml, which has no [build-system] to install it "
-                    "with; a requirements file made of your lock is better",
-                )
+            lacks = "says package-mode = false" if no_package else "has no [build-system] to install it with"
+            left = f" without its extras {extras}" if extras else ""
+            self._say(
+                f"dependencies.packages: copied from pyproject.toml{left}, which {lacks}; "
+                "a requirements file made of your lock is better"
             )
             return _names(dependencies)
-        if any(self._sources.source(TOP / name) is not None for name in ("setup.py", "setup.cfg")):
-            self._install = True
-            return {}
+        for place in self._places:
+            if self._is_set_up(place):
+                self._project = shown(place)
+                return {}
         self._copied = ("django",)
-        locks = [name for name in ("Pipfile", "uv.lock", "poetry.lock") if self._sources.source(TOP / name) is not None]
-        found = f" ({locks[0]} is there: export it to one)" if locks else ""
-        self._needs.append((SITE, f"dependencies: no requirements file was found{found}; Django alone is filled in"))
+        found = next(filter(None, map(self._beside, ("Pipfile", "uv.lock", "poetry.lock"))), None)
+        hint = f" ({shown(found)} is there: export it to one)" if found else ""
+        self._say(f"dependencies: no requirements file was found{hint}; Django alone is filled in")
         return {}
+
+    def _say(self, what: str) -> None:
+        self._needs.append((SITE, what))
+
+    def _beside(self, name: str) -> PurePosixPath | None:
+        """The file of this name beside manage.py, or at the top."""
+        return next((place / name for place in self._places if self._sources.source(place / name) is not None), None)
+
+    def _is_set_up(self, place: PurePosixPath) -> bool:
+        """Whether setuptools finds a project here: a setup.cfg may be of linters alone."""
+        configured = re.search(r"(?m)^\[(metadata|options)\]", self._sources.text(place / "setup.cfg") or "")
+        return bool(configured) or self._sources.source(place / "setup.py") is not None
 
     def _in_file(self, path: PurePosixPath, seen: set[PurePosixPath]) -> dict[str, str]:
         """What a requirements file, and those that it includes, name."""
@@ -135,7 +154,8 @@ class Required:
 
     def _python(self) -> Iterator[str]:
         for name in (".python-version", "runtime.txt"):
-            version = re.search(r"3\.[0-9]+(\.[0-9]+)?", self._sources.text(TOP / name) or "")
+            path = self._beside(name)
+            version = re.search(r"3\.[0-9]+(\.[0-9]+)?", self._sources.text(path) or "") if path else None
             if version:
                 yield f"{name} says {version[0]}"
         wanted = self._table("project").get("requires-python")
@@ -145,25 +165,34 @@ class Required:
         if least:
             yield f"its Django needs {least} or newer"
 
-    def _read_pyproject(self) -> dict[str, Any]:
-        text = self._sources.text(TOP / "pyproject.toml")
+    def _find_pyproject(self) -> tuple[PurePosixPath, dict[str, Any]]:
+        """(its directory, what it says): the nearest that describes a project, not linters alone."""
+        found = [(place, self._read_pyproject(place / "pyproject.toml")) for place in self._places]
+        described = (pair for pair in found if _inner(pair[1], "project") or _inner(pair[1], "tool", "poetry"))
+        return next(described, found[-1])
+
+    def _read_pyproject(self, path: PurePosixPath) -> dict[str, Any]:
+        text = self._sources.text(path)
         if text is None:
             return {}
         if tomllib is None:
-            self._needs.append(("pyproject.toml", "was not read: that needs Python 3.11 or newer on this machine"))
+            self._needs.append((shown(path), "was not read: that needs Python 3.11 or newer on this machine"))
             return {}
         try:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            self._needs.append(("pyproject.toml", f"can't be read: {error}"))
+            self._needs.append((shown(path), f"can't be read: {error}"))
             return {}
 
     def _table(self, *path: str) -> dict[str, Any]:
         """A table of pyproject.toml, empty where it is not there."""
-        found: Any = self._pyproject
-        for part in path:
-            found = found.get(part) if isinstance(found, dict) else None
-        return found if isinstance(found, dict) else {}
+        return _inner(self._pyproject, *path)
+
+
+def _inner(found: Any, *path: str) -> dict[str, Any]:
+    for part in path:
+        found = found.get(part) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*([^;#]*)")

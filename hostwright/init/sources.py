@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path, PurePosixPath
 
 from hostwright.errors import BadInput, HostwrightError
@@ -36,7 +37,11 @@ class Sources:
 
     def text(self, path: PurePosixPath) -> str | None:
         content = self.source(path)
-        return None if content is None else content.decode("utf-8-sig", errors="replace")
+        if content is None:
+            return None
+        # PowerShell's `pip freeze > requirements.txt`; pip reads it too.
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if wide else "utf-8-sig", errors="replace")
 
     def named(self, name: str, below: PurePosixPath, depth: int) -> list[PurePosixPath]:
         """The files called `name`, at most `depth` directories down, the nearest first."""

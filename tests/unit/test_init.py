@@ -246,7 +246,9 @@ def test_a_pyproject_that_can_not_be_installed_is_copied(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="has no tomllib")
-@pytest.mark.parametrize("text", ["project = 3\n", "[project]\ndependencies = 3\n", "[tool]\npoetry = []\n"])
+@pytest.mark.parametrize(
+    "text", ["project = 3\n", "tool = 3\n", "[project]\ndependencies = 3\n", "[tool]\npoetry = []\n"]
+)
 def test_a_strange_pyproject_is_no_failure(tmp_path: Path, text: str) -> None:
     site, _ = found(tree(tmp_path, without_requirements(**{"pyproject.toml": text})))
     assert site["dependencies"]["packages"] == ["django", "gunicorn==23.0.0", "psycopg[binary]"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import os
 import secrets
 import sys
@@ -21,15 +22,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     try:
         if given.command == "example":
-            print((tree.INVENTORIES / "example" / EXAMPLES[given.what]).read_text(encoding="utf-8"), end="")
+            said = (tree.INVENTORIES / "example" / EXAMPLES[given.what]).read_text(encoding="utf-8")
         else:
-            print(init(Path.cwd(), given.into))
+            said = init(_here(), given.into) + "\n"
+        return _show(said)
     except HostwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    except BrokenPipeError:
-        # The reader of our output went away, which is no failure.
+    except OSError as error:
+        place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+        print(f"error: {place} can't be used: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise BadInput("the current directory is not there any more", "Go into the project's directory.") from None
+
+
+def _show(text: str) -> int:
+    """Print `text`; returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # A name that the terminal can't show is no failure.
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        # What is left of it must not be tried again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # The reader of our output went away, which is no failure.
+            raise HostwrightError(f"the output can't be written: {error.strerror}") from None
     return 0
 
 
@@ -46,6 +69,7 @@ def init(root: Path, into: str) -> str:
     made = files.files(found, os.path.relpath(root, target), secrets.token_urlsafe(48))
     write.write(target, made, {sources.VAULT})
     needs = [(sources.HOSTS, "your server's address, and the keys of those who deploy"), *found.needs]
+    needs += files.refused(made[sources.SITE])
     return _summary(found.name, Path(into), made, needs)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import jinja2
 import yaml
 
-from hostwright import tree
+from hostwright import config, tree
+from hostwright.errors import BadInput
 from hostwright.init.project import Project
-from hostwright.init.sources import HOSTS, SITE, VAULT
+from hostwright.init.sources import HOSTS, SITE, VAULT, Need
 
 PLAYBOOKS = ("bootstrap", "site", "upgrade")
 PLAYBOOK = "# Plays of your own may stand beside it.\n- import_playbook: hostwright.hostwright.{}\n"
@@ -41,6 +42,15 @@ def files(project: Project, up: str, secret_key: str) -> dict[str, str]:
         VAULT: _render("vault.yml", names=names, secrets=secrets),
         **{f"playbooks/{name}.yml": PLAYBOOK.format(name) for name in PLAYBOOKS},
     }
+
+
+def refused(site: str) -> list[Need]:
+    """What `fab config.check` would refuse in this site.yml, though the project says it so."""
+    try:
+        config.load(yaml.safe_load(site)["site"])
+    except BadInput as error:
+        return [(SITE, line.removeprefix("site.")) for line in error.message.splitlines()]
+    return []
 
 
 def _ansible_cfg() -> str:

@@ -15,7 +15,7 @@ from hostwright.init.dependencies import HOST_PYTHONS, Dependencies
 from hostwright.init.directories import Directory
 from hostwright.init.environment import environment, lets_nobody_in, read_from
 from hostwright.init.reading import Reading
-from hostwright.init.repository import git_says
+from hostwright.init.repository import NO_REPOSITORY, has_commit, why_no_repository
 from hostwright.init.settings import Unknown, Variable
 from hostwright.init.sources import Need, Sources, manage_py, shown
 from hostwright.init.tasks import Broker, Celery
@@ -30,7 +30,8 @@ class Project:
     """What was found. `needs` says, place by place, what was not, and what has to change before it can be deployed."""
 
     name: str
-    git: bool
+    no_git: str
+    """Why it is no repository; empty where it is one."""
     project_dir: str
     settings: str
     wsgi: str
@@ -68,14 +69,16 @@ def look(root: Path) -> Project:
     dependencies = reading.required.dependencies(bool(asgi), bool(database.name), database.geographic)
     if dependencies.python:
         reading.site_needs(f"python.version: {dependencies.python}; 3 is what the hosts have, {HOST_PYTHONS}")
-    git = git_says(root, "--is-inside-work-tree")
-    if not git:
-        reading.site_needs("source: without git, all that lies in the directory is in each release, deploy/ as well")
-    elif not git_says(root, "--verify", "--quiet", "HEAD"):
+    no_git = why_no_repository(root)
+    if no_git:
+        reason = "" if no_git == NO_REPOSITORY else f"{no_git}; "
+        all_of_it = "without git, all that lies in the directory is in each release, deploy/ as well"
+        reading.site_needs(f"source: {reason}{all_of_it}")
+    elif not has_commit(root):
         reading.site_needs("source: the repository has no commit yet, and a release is one: git commit")
     return Project(
         name=name,
-        git=git,
+        no_git=no_git,
         project_dir=shown(reading.base),
         settings=reading.module,
         wsgi=wsgi,

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from pathlib import Path
 
+NO_REPOSITORY = "it is no git repository"
 
-def git_says(root: Path, *asked: str) -> bool:
-    """Whether `git rev-parse` finds what it is asked for."""
+
+def why_no_repository(root: Path) -> str:
+    """Why `root` can't be released as a commit: git's own reason, where it has one; empty where it can be."""
+    reason = _rev_parse(root, "--is-inside-work-tree")
+    return NO_REPOSITORY if "not a git repository" in reason else reason
+
+
+def has_commit(root: Path) -> bool:
+    return not _rev_parse(root, "--verify", "--quiet", "HEAD")
+
+
+def _rev_parse(root: Path, *asked: str) -> str:
+    """What `git rev-parse` says against what it is asked for; empty where it finds that."""
+    command, english = ["git", "-C", str(root), "rev-parse", *asked], {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(["git", "-C", str(root), "rev-parse", *asked], capture_output=True, check=False)
-    except FileNotFoundError:
-        return False
-    return done.returncode == 0
+        done = subprocess.run(command, capture_output=True, check=False, env=english)
+    except OSError as error:
+        return f"git can't be run here ({error.strerror})"
+    said = (done.stderr.decode("utf-8", errors="replace").splitlines() or ["nothing"])[0].removeprefix("fatal: ")
+    return f"git says: {re.sub(r'[^ -~]', '?', said)}" if done.returncode else ""

@@ -15,12 +15,11 @@ def write(target: Path, files: Mapping[str, str], secret: Collection[str]) -> No
     Raises BadInput where `target` is there already, with the files that differ; a secret one is the user's own, and not
     compared.
     """
-    if target.exists() or target.is_symlink():
-        raise BadInput(
-            f"{target.name}/ is there already, and stays as it is{_differences(target, files, secret)}", HINT
-        )
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
+        if target.exists() or target.is_symlink():
+            differences = _differences(target, files, secret)
+            raise BadInput(f"{target.name}/ is there already, and stays as it is{differences}", HINT)
+        with tempfile.TemporaryDirectory(prefix=".init-", dir=target.parent) as work:
             made = Path(work) / target.name
             for name, content in files.items():
                 path = made / name
@@ -38,9 +37,14 @@ HINT = "Its files are yours. To see what would be written now: hostwright init -
 def _differences(target: Path, files: Mapping[str, str], secret: Collection[str]) -> str:
     compared = [name for name in files if name not in secret]
     missing = [name for name in compared if not (target / name).is_file()]
-    differ = [
-        name for name in compared if name not in missing and (target / name).read_bytes() != files[name].encode("utf-8")
-    ]
+    differ = [name for name in compared if name not in missing and _read(target / name) != files[name].encode("utf-8")]
     said = [f"differs from what init would write in {', '.join(differ)}"] if differ else []
     said += [f"lacks {', '.join(missing)}"] if missing else []
     return ": it " + "; it ".join(said) if said else ": it is what init would write"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HostwrightError(f"{path} can't be read: {error.strerror}") from None

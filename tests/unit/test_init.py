@@ -117,7 +117,7 @@ STARTPROJECT = """\
 site:
   # Part of paths, units and user names.
   name: mysite
-  # The project's directory as it is, since it is no git repository: with one, a release is a commit, and this would be `git: ..`.
+  # The project's directory as it is, since it is no git repository: with git, a release is a commit, and this would be `git: ..`.
   source:
     path: ..
   # The hosts' own Python; "3.12" needs the package python3.12 to be installable there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from hostwright.init.reading import Reading
 from hostwright.init.settings import UNKNOWN, Unknown, Variable
@@ -55,7 +55,7 @@ def _by_url(reading: Reading, name: str, variable: Variable) -> Database:
 
 
 def _by_parts(reading: Reading, name: str, parts: Mapping[str, Any]) -> Database:
-    engine, host, wanted = parts.get("ENGINE"), parts.get("HOST"), parts.get("NAME")
+    engine = parts.get("ENGINE")
     kind = engine.default if isinstance(engine, Variable) else engine
     ours = isinstance(kind, str) and bool(re.search("postgres|postgis|psycopg", kind))
     if isinstance(kind, str) and not ours and "sqlite3" not in kind:
@@ -64,17 +64,29 @@ def _by_parts(reading: Reading, name: str, parts: Mapping[str, Any]) -> Database
         why = engine.why if isinstance(engine, Unknown) else UNKNOWN.why
         said = "uses SQLite, in a directory that each release has anew" if isinstance(kind, str) else why
         reading.lacks("DATABASES", said, _example(name))
-    if ours and isinstance(host, str) and host:
-        reading.need(f'DATABASES has the HOST {host}: "" takes the unix socket, without a password')
-    usable = ours and isinstance(wanted, str) and re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,62}", wanted)
-    called = str(wanted) if usable else name
+    called = name
+    if ours:
+        _by_socket_alone(reading, name, parts)
+        called = wanted if _is_name(wanted := parts.get("NAME")) else name
     # Through its unix socket the database needs no host and no password.
     by_socket = {"HOST": "", "PASSWORD": "", "PORT": "5432", "USER": name, "NAME": called}
     if not ours:
         by_socket["ENGINE"] = ENGINE
     read = {part: parts[part] for part in by_socket if isinstance(parts.get(part), Variable)}
-    variables = {read[part].name: value for part, value in by_socket.items() if part in read}
-    return Database(called, ours and "postgis" in str(kind), variables)
+    return Database(called, ours and "postgis" in str(kind), {read[part].name: by_socket[part] for part in read})
+
+
+def _by_socket_alone(reading: Reading, name: str, parts: Mapping[str, Any]) -> None:
+    """Say what keeps the application from the socket, where it is known by its user."""
+    host, user = parts.get("HOST"), parts.get("USER")
+    if isinstance(host, str) and host:
+        reading.need(f'DATABASES has the HOST {host}: "" takes the unix socket, without a password')
+    if isinstance(user, str) and user not in ("", name):
+        reading.need(f'DATABASES has the USER {user}: "" takes {name}, whom the unix socket knows')
+
+
+def _is_name(wanted: Any) -> TypeGuard[str]:
+    return isinstance(wanted, str) and bool(re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,62}", wanted))
 
 
 def _of_another_kind(reading: Reading, kind: str) -> Database:

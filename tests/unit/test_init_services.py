@@ -126,6 +126,10 @@ def test_an_engine_from_the_environment_is_given(tmp_path: Path) -> None:
         ('DATABASES = {"default": env.db("DATABASE_URL", default="mysql://x")}', "DATABASES uses mysql, which"),
         ('DATABASES = {"default": {}}\nDATABASES["default"].update(engine())', "DATABASES was not understood: "),
         ('DATABASES = {"default": {"ENGINE": f"{KIND}"}}', "DATABASES was not understood: "),
+        (
+            'DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "USER": "postgres"}}',
+            'DATABASES has the USER postgres: "" takes shop, whom the unix socket knows',
+        ),
     ],
 )
 def test_another_database_is_said_for_what_it_is(tmp_path: Path, more: str, said: str) -> None:

@@ -6,7 +6,7 @@ import re
 
 from hostwright.init.database import Database
 from hostwright.init.reading import Reading
-from hostwright.init.settings import Variable
+from hostwright.init.settings import Variable, items
 from hostwright.init.sources import VAULT
 from hostwright.init.tasks import Broker
 
@@ -26,9 +26,8 @@ def environment(
     key = read_from(reading, "SECRET_KEY")
     wanted = {**reading.settings.variables, key: True}
     given = dict(database.variables)
-    hosts = reading.value("ALLOWED_HOSTS")
-    among = [host for host in (hosts if isinstance(hosts, list) else [hosts]) if isinstance(host, Variable)]
-    given |= {host.name: domain for host in among[:1]}
+    hosts = [host for host in items(reading.value("ALLOWED_HOSTS")) if isinstance(host, Variable)]
+    given |= {host.name: domain for host in hosts[:1]}
     if lets_nobody_in(reading):
         given["ALLOWED_HOSTS"] = domain
     debug = reading.value("DEBUG")

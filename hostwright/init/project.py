@@ -16,7 +16,7 @@ from hostwright.init.directories import Directory
 from hostwright.init.environment import environment, lets_nobody_in, read_from
 from hostwright.init.reading import Reading
 from hostwright.init.repository import NO_REPOSITORY, has_commit, why_no_repository
-from hostwright.init.settings import Unknown, Variable
+from hostwright.init.settings import Unknown, Variable, items
 from hostwright.init.sources import Need, Sources, manage_py, shown
 from hostwright.init.tasks import Broker, Celery
 from hostwright.init.web import Health
@@ -106,7 +106,7 @@ def _security(reading: Reading) -> None:
     if isinstance(reading.value("SECRET_KEY"), str | None) or isinstance(key, Unknown):
         said = key.why if isinstance(key, Unknown) else "is not read from the environment"
         reading.need(f'SECRET_KEY {said}: SECRET_KEY = os.environ["SECRET_KEY"]')
-    unsure = [host for host in (hosts if isinstance(hosts, list) else [hosts]) if isinstance(host, Unknown)]
+    unsure = [host for host in items(hosts) if isinstance(host, Unknown)]
     if unsure:
         reading.need(f"ALLOWED_HOSTS {unsure[0].why}: see that it has the names of web.domains")
     if lets_nobody_in(reading):
@@ -128,8 +128,7 @@ def _search(reading: Reading, database: str) -> None:
 
 def _site_name(module: str, directory: str) -> str:
     package = module.split(".")[0]
-    text = re.sub(r"[^a-z0-9]+", "-", (directory if package in GENERIC or not package else package).lower()).strip(
-        "-0123456789"
-    )
+    said = directory if package in GENERIC or not package else package
+    text = re.sub(r"[^a-z0-9]+", "-", said.lower()).strip("-0123456789")
     name = text[:24].rstrip("-") or "site"
     return f"{name[:19]}-site" if config.RESERVED.fullmatch(name) else name

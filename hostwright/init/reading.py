@@ -86,8 +86,9 @@ class Reading:
         return modules[0], None
 
     def _start(self, module: str) -> PurePosixPath | None:
-        """The directory that a module of this name is in."""
+        """The directory that the name of this module begins in, the nearest."""
         below = module.replace(".", "/")
-        for path in self.named(f"{below}.py", f"{below}/__init__.py"):
-            return path.parents[len(PurePosixPath(below).parts) - (path.name != "__init__.py")]
-        return None
+        depth = len(PurePosixPath(below).parts)
+        starts = [path.parents[depth - 1] for path in self.named(f"{below}.py")]
+        starts += [path.parents[depth] for path in self.named(f"{below}/__init__.py")]
+        return min(starts, key=lambda start: len(start.parts), default=None)

@@ -83,7 +83,7 @@ def _read(
     seen[path] = unless
     try:
         module = parse(text)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None) or 1
         found.unread.append((path, f"line {line} is no Python that this interpreter knows"))
         return
@@ -186,7 +186,7 @@ class _Module:
         return known if known != UNKNOWN else self._whole(node)
 
     def _elements(self, node: ast.expr) -> list[Any]:
-        return _items(self.value(node.value)) if isinstance(node, ast.Starred) else [self.value(node)]
+        return items(self.value(node.value)) if isinstance(node, ast.Starred) else [self.value(node)]
 
     def _mapping(self, node: ast.Dict) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -262,12 +262,12 @@ def _sum(left: Any, right: Any) -> Any:
     if isinstance(left, PurePosixPath) and isinstance(right, str):
         return PurePosixPath(f"{left}{right}")
     if isinstance(left, list) or isinstance(right, list):
-        return [*_items(left), *_items(right)]
+        return [*items(left), *items(right)]
     return left + right if isinstance(left, str) and isinstance(right, str) else UNKNOWN
 
 
-def _items(value: Any) -> list[Any]:
-    """The items of a list; one that is not known stands for those that it has."""
+def items(value: Any) -> list[Any]:
+    """The items of a list. What is no list, such as a variable or an unknown value, stands for those that it has."""
     return value if isinstance(value, list) else [value]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hostwright.init.reading import Reading
-from hostwright.init.settings import Unknown, Variable
+from hostwright.init.settings import Unknown, Variable, items
 from hostwright.init.sources import VAULT
 
 SCHEDULES = re.compile(r"beat_schedule|\badd_periodic_task\b|\bon_after_(configure|finalize)\b")
@@ -52,19 +52,15 @@ def _scheduler(reading: Reading) -> str:
     if isinstance(named, str):
         return named
     apps = reading.value("INSTALLED_APPS")
-    return "django_celery_beat.schedulers:DatabaseScheduler" if "django_celery_beat" in _items(apps) else ""
+    return "django_celery_beat.schedulers:DatabaseScheduler" if "django_celery_beat" in items(apps) else ""
 
 
 def _may_have_scheduler(reading: Reading) -> None:
-    unknown = [app for app in _items(reading.value("INSTALLED_APPS")) if isinstance(app, Unknown)]
+    unknown = [app for app in items(reading.value("INSTALLED_APPS")) if isinstance(app, Unknown)]
     if unknown and ("django-celery-beat" in reading.required.names or not reading.required.names):
         reading.site_needs(
             f"celery.beat: INSTALLED_APPS {unknown[0].why}: true, where django_celery_beat is among them"
         )
-
-
-def _items(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
 
 
 def broker(reading: Reading) -> Broker:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from hostwright.init.reading import Reading
-from hostwright.init.settings import parse
+from hostwright.init.settings import Variable, parse
 
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}")
 
@@ -61,7 +61,8 @@ class Health:
 
 def health(reading: Reading) -> Health:
     # What redirects on some condition alone does no harm to a request that counts as https.
-    secure = reading.settings.values.get("SECURE_SSL_REDIRECT") not in (None, False)
+    redirects = reading.settings.values.get("SECURE_SSL_REDIRECT")
+    secure = (redirects.default if isinstance(redirects, Variable) else redirects or False) is not False
     if secure and reading.value("SECURE_PROXY_SSL_HEADER") is None:
         mend = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
         reading.need(f"SECURE_SSL_REDIRECT redirects without end behind nginx, which asks by http: {mend}")

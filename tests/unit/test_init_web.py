@@ -26,6 +26,14 @@ def test_modules_that_begin_in_another_directory(tmp_path: Path) -> None:
     assert site["health"] == {"path": "/"}
 
 
+def test_the_nearest_module_of_a_name_counts(tmp_path: Path) -> None:
+    texts = {**SHOP, "shop/settings/__init__.py": READY, "example/shop/settings.py": READY}
+    del texts["shop/settings.py"]
+    site, _ = found(tree(tmp_path, texts))
+    assert "PYTHONPATH" not in site["env"]
+    assert site["web"]["wsgi"] == "shop.wsgi:application"
+
+
 def test_celery_keeps_what_it_finds_on_the_path(tmp_path: Path) -> None:
     site, _ = found(tree(tmp_path, {**SRC, "src/shop/celery.py": CELERY}))
     assert site["celery"]["app"] == "shop"
@@ -74,6 +82,11 @@ def test_settings_that_redirect_to_https_are_asked_by_https(tmp_path: Path, valu
     mend = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
     said = f"SECURE_SSL_REDIRECT redirects without end behind nginx, which asks by http: {mend}"
     assert ("shop/settings.py", said) in needs
+
+
+def test_a_redirect_that_is_off_unless_asked_for(tmp_path: Path) -> None:
+    site, _ = shop(tmp_path, 'SECURE_SSL_REDIRECT = env.bool("REDIRECT", default=False)')
+    assert site["health"] == {"path": "/"}
 
 
 def test_a_proxys_word_for_https_is_enough(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from hostwright.init.reading import Reading
-from hostwright.init.settings import UNKNOWN, Unknown, Variable
+from hostwright.init.values import UNKNOWN, Unknown, Variable
 
 ENGINE = "django.db.backends.postgresql"
 

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from hostwright.init.reading import Reading
-from hostwright.init.settings import UNKNOWN, Unknown, Variable
 from hostwright.init.sources import TOP, normal, shown
+from hostwright.init.values import UNKNOWN, Unknown, Variable
 
 NOT_INSIDE = "is no directory of the project"
 

@@ -6,9 +6,9 @@ import re
 
 from hostwright.init.database import Database
 from hostwright.init.reading import Reading
-from hostwright.init.settings import Variable, items
 from hostwright.init.sources import VAULT
 from hostwright.init.tasks import Broker
+from hostwright.init.values import Variable, items
 
 
 def read_from(reading: Reading, setting: str) -> str:

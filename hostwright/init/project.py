@@ -16,9 +16,9 @@ from hostwright.init.directories import Directory
 from hostwright.init.environment import environment, lets_nobody_in, read_from
 from hostwright.init.reading import Reading
 from hostwright.init.repository import NO_REPOSITORY, has_commit, why_no_repository
-from hostwright.init.settings import Unknown, Variable, items
 from hostwright.init.sources import Need, Sources, manage_py, shown
 from hostwright.init.tasks import Broker, Celery
+from hostwright.init.values import Unknown, Variable, items
 from hostwright.init.web import Health
 
 GENERIC = {"config", "conf", "core", "project", "server", "settings", "src", "app", "backend", "django"}

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from hostwright.init.values import UNKNOWN, Unknown, Values, condition, joined, name_of, variables
+
 Source = Callable[[PurePosixPath], bytes | None]
 """The content of a file of the project, None where there is none."""
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A value that only running the code would tell."""
-
-    why: str = field(default="was not understood", compare=False)
-
-
-UNKNOWN = Unknown()
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A value that is read from the environment."""
-
-    name: str
-    needed: bool
-    """There is no default for it."""
-    default: Any = None
-    """The default, where it is a literal."""
 
 
 @dataclass
@@ -88,10 +68,10 @@ def _read(
         found.unread.append((path, f"line {line} is no Python that this interpreter knows"))
         return
     _Module(path, source, found, seen).run(module.body, unless)
-    for variable in _variables(module):
+    for variable in variables(module):
         found.variables[variable.name] = found.variables.get(variable.name, False) or variable.needed
     for node in ast.walk(module):  # environ.Env(DEBUG=(bool, False)) gives defaults.
-        if isinstance(node, ast.Call) and _name(node.func).split(".")[-1] in ("Env", "FileAwareEnv"):
+        if isinstance(node, ast.Call) and name_of(node.func).split(".")[-1] in ("Env", "FileAwareEnv"):
             found.variables |= {given.arg: False for given in node.keywords if given.arg in found.variables}
 
 
@@ -102,6 +82,7 @@ class _Module:
         self, path: PurePosixPath, source: Source, found: Settings, seen: dict[PurePosixPath, Unknown | None]
     ) -> None:
         self.path, self.source, self.found, self.seen = path, source, found, seen
+        self.value = Values(path, found.values).of
 
     def run(self, body: list[ast.stmt], unless: Unknown | None = None, optional: bool = False) -> None:
         """Run `body`; `unless` is why it may not be run. In an `optional` one a module may be missing."""
@@ -112,16 +93,16 @@ class _Module:
                 for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                     self._assign(target, self.value(node.value), unless)
             elif isinstance(node, ast.AugAssign):
-                self._assign(node.target, _sum(self.value(node.target), self.value(node.value)), unless)
+                self._assign(node.target, joined(self.value(node.target), self.value(node.value)), unless)
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 self._change(node.value, unless)
             elif isinstance(node, ast.Try):
                 self.run([*node.body, *node.orelse, *node.finalbody], unless, optional=True)
             elif isinstance(node, ast.If):
-                self.run([*node.body, *node.orelse], unless or _condition(node.test), optional)
+                self.run([*node.body, *node.orelse], unless or condition(node.test), optional)
             elif isinstance(node, ast.For | ast.While | ast.With):
                 self.run(node.body, unless or UNKNOWN, optional)
-            elif isinstance(node, ast.ClassDef) and any(_name(base).endswith("Configuration") for base in node.bases):
+            elif isinstance(node, ast.ClassDef) and any(name_of(base).endswith("Configuration") for base in node.bases):
                 self._unread("has settings in a class (django-configurations), which were not read")
 
     def _assign(self, target: ast.expr, value: Any, unless: Unknown | None) -> None:
@@ -138,7 +119,7 @@ class _Module:
 
     def _change(self, call: ast.Call, unless: Unknown | None) -> None:
         """A call that stands alone: of a method that changes a list or a mapping."""
-        if _name(call.func).split(".")[-1] == "include":
+        if name_of(call.func).split(".")[-1] == "include":
             self._unread("takes other files with include() (django-split-settings), which were not read")
         if not isinstance(call.func, ast.Attribute) or not call.args:
             return
@@ -146,7 +127,7 @@ class _Module:
         if isinstance(holder, list) and call.func.attr in ("append", "insert"):
             self._assign(call.func.value, [*holder, given], unless)
         elif isinstance(holder, list) and call.func.attr == "extend":
-            self._assign(call.func.value, _sum(holder, given), unless)
+            self._assign(call.func.value, joined(holder, given), unless)
         elif isinstance(holder, dict) and call.func.attr == "update":
             self._assign(call.func.value, {**holder, **given} if isinstance(given, dict) else given, unless)
 
@@ -172,162 +153,9 @@ class _Module:
             self.found.elsewhere.append(module)
             self._unread(f"takes everything from {module}, which is not in this project: what that says was not read")
 
-    def value(self, node: ast.expr) -> Any:
-        """The value of an expression, as far as it can be known."""
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.Name):
-            return PurePosixPath(self.path) if node.id == "__file__" else self.found.values.get(node.id, UNKNOWN)
-        if isinstance(node, ast.List | ast.Tuple | ast.Set):
-            return [item for element in node.elts for item in self._elements(element)]
-        if isinstance(node, ast.Dict):
-            return self._mapping(node)
-        known = self._path(node)
-        return known if known != UNKNOWN else self._whole(node)
-
-    def _elements(self, node: ast.expr) -> list[Any]:
-        return items(self.value(node.value)) if isinstance(node, ast.Starred) else [self.value(node)]
-
-    def _mapping(self, node: ast.Dict) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, item in zip(node.keys, node.values, strict=True):
-            name, value = self.value(key) if key else None, self.value(item)
-            if isinstance(name, str):
-                found[name] = value
-            elif key is None and isinstance(value, dict):  # {**others}
-                found |= value
-        return found
-
-    def _whole(self, node: ast.AST) -> Any:
-        """The variable that is the value, and no mere part of it."""
-        read = _variable_of(node)
-        if read:
-            return read
-        if isinstance(node, ast.Name):
-            value = self.found.values.get(node.id)
-            return value if isinstance(value, Variable) else UNKNOWN
-        if isinstance(node, ast.IfExp):
-            taken, asked = self.value(node.body), [variable.name for variable in _variables(node.test)]
-            its_own = isinstance(taken, Variable) and taken.name in asked
-            return Variable(taken.name, needed=False) if its_own else _condition(node.test)
-        makes_another = isinstance(node, ast.Call) and _name(node.func).split(".")[-1] in MAKES_ANOTHER
-        if makes_another or isinstance(node, ast.BinOp | ast.JoinedStr):
-            return UNKNOWN
-        inner = map(self._whole, ast.iter_child_nodes(node))
-        return next((value for value in inner if isinstance(value, Variable)), UNKNOWN)
-
-    def _path(self, node: ast.expr) -> Any:
-        """The value of what is put together of paths and texts."""
-        if isinstance(node, ast.BinOp):
-            left, right = self.value(node.left), self.value(node.right)
-            if isinstance(node.op, ast.Add):
-                return _sum(left, right)
-            if (
-                isinstance(node.op, ast.Div)
-                and isinstance(left, PurePosixPath)
-                and isinstance(right, str | PurePosixPath)
-            ):
-                return left / right
-        if isinstance(node, ast.Attribute) and node.attr == "parent":
-            inner = self.value(node.value)
-            return inner.parent if isinstance(inner, PurePosixPath) else UNKNOWN
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            holder = self.value(node.value)
-            if isinstance(holder, dict):
-                return holder.get(node.slice.value, UNKNOWN)
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "parents":
-            inner, number = self.value(node.value.value), self.value(node.slice)
-            if isinstance(inner, PurePosixPath) and isinstance(number, int) and 0 <= number < len(inner.parents):
-                return inner.parents[number]
-        if isinstance(node, ast.Call):
-            return self._call(node)
-        return UNKNOWN
-
-    def _call(self, node: ast.Call) -> Any:
-        function = _name(node.func).split(".")[-1]
-        given = [self.value(argument) for argument in node.args]
-        if isinstance(node.func, ast.Attribute) and function in ("resolve", "absolute", "joinpath", "as_posix"):
-            given = [self.value(node.func.value), *given]
-        elif function not in ("Path", "str", "abspath", "realpath", "normpath", "dirname", "join", "fspath"):
-            return UNKNOWN
-        if not given or not all(isinstance(part, str | PurePosixPath) for part in given):
-            return UNKNOWN
-        if function == "join" and _name(node.func) not in ("os.path.join", "path.join", "join"):
-            return UNKNOWN  # "".join(...)
-        whole = PurePosixPath(*given)
-        return whole.parent if function == "dirname" else whole
-
-
-def _sum(left: Any, right: Any) -> Any:
-    if isinstance(left, PurePosixPath) and isinstance(right, str):
-        return PurePosixPath(f"{left}{right}")
-    if isinstance(left, list) or isinstance(right, list):
-        return [*items(left), *items(right)]
-    return left + right if isinstance(left, str) and isinstance(right, str) else UNKNOWN
-
-
-def items(value: Any) -> list[Any]:
-    """The items of a list. What is no list, such as a variable or an unknown value, stands for those that it has."""
-    return value if isinstance(value, list) else [value]
-
 
 def _either(before: Any, after: Any, why: Unknown) -> Any:
     """What is certain of a value that is one of two."""
     if isinstance(before, list) and isinstance(after, list):
         return [*(item for item in before if item in after), why]
     return before if before == after else why
-
-
-def _condition(test: ast.expr) -> Unknown:
-    """Why a value is not known that depends on `test`."""
-    asked = dict.fromkeys(variable.name for variable in _variables(test))
-    return Unknown(f"depends on {', '.join(asked) or textwrap.shorten(ast.unparse(test), 60)}")
-
-
-MAKES_ANOTHER = {"join", "joinpath", "format", "open", "read", "read_text", "read_bytes", "load", "loads"}
-"""What makes another value of a variable's than the variable's own."""
-
-
-def _name(node: ast.expr) -> str:
-    """`os.environ.get` of such an expression; empty where it is another."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        inner = _name(node.value)
-        return f"{inner}.{node.attr}" if inner else node.attr
-    return ""
-
-
-def _variables(tree: ast.AST) -> Iterator[Variable]:
-    """The environment variables that are read in a piece of code."""
-    return filter(None, map(_variable_of, ast.walk(tree)))
-
-
-def _variable_of(node: ast.AST) -> Variable | None:
-    """The environment variable that this piece of code reads itself: by os.environ, django-environ, decouple, environs
-    and dj_database_url."""
-    if isinstance(node, ast.Subscript) and _name(node.value).endswith("environ"):
-        return _variable(node.slice, isinstance(node.ctx, ast.Load))
-    if isinstance(node, ast.Call):
-        function = _name(node.func)
-        defaults = [*node.args[1:], *(given.value for given in node.keywords if given.arg == "default")]
-        default = next((given.value for given in defaults if isinstance(given, ast.Constant)), None)
-        if function in ("dj_database_url.config", "env.db", "env.db_url") and not node.args:
-            return Variable("DATABASE_URL", not defaults, default)
-        if node.args and function.endswith(("environ.get", "getenv")):
-            return _variable(node.args[0], False, default)
-        if node.args and function.split(".")[0] in ("env", "config", "ENV"):
-            return _variable(node.args[0], not defaults, default)
-    return None
-
-
-NOT_ASKED = {"DJANGO_SETTINGS_MODULE", "PATH", "HOME", "VIRTUAL_ENV"}
-"""Variables that every process of a site has already."""
-
-
-def _variable(name: ast.expr, needed: bool, default: Any = None) -> Variable | None:
-    """The variable whose name is this expression, if it is a name for one."""
-    text = name.value if isinstance(name, ast.Constant) else None
-    if isinstance(text, str) and text.isidentifier() and text not in NOT_ASKED:
-        return Variable(text, needed, default)
-    return None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hostwright.init.reading import Reading
-from hostwright.init.settings import Unknown, Variable, items
 from hostwright.init.sources import VAULT
+from hostwright.init.values import Unknown, Variable, items
 
 SCHEDULES = re.compile(r"beat_schedule|\badd_periodic_task\b|\bon_after_(configure|finalize)\b")
 """How a Celery application says that it has a schedule."""

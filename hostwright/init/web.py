@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from hostwright.init.reading import Reading
-from hostwright.init.settings import Variable, parse
+from hostwright.init.settings import parse
+from hostwright.init.values import Variable
 
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}")
 

@@ -15,6 +15,7 @@ from hostwright import cli, config
 from hostwright.errors import BadInput
 from hostwright.init import files, project, settings
 from hostwright.init.sources import SITE, TOP, VAULT
+from hostwright.init.values import UNKNOWN, Variable
 
 MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")\nfrom django.core import management\n'
 WSGI = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")\napplication = None\n'
@@ -496,12 +497,12 @@ def test_virtualenvs_and_hidden_directories_are_no_part_of_it(tmp_path: Path) ->
         ('str(Path(__file__).parent.joinpath("a"))', TOP / "shop/a"),
         ('"a" + "b"', "ab"),
         ('["a"] + ["b"]', ["a", "b"]),
-        ('"".join(["a"])', settings.UNKNOWN),
-        ("something()", settings.UNKNOWN),
-        ('os.environ["A"]', settings.Variable("A", True)),
-        ('os.environ.get("A", "x").split(",")', settings.Variable("A", False, "x")),
-        ('config("A", cast=bool)', settings.Variable("A", True)),
-        ('dj_database_url.config(default="x")', settings.Variable("DATABASE_URL", False, "x")),
+        ('"".join(["a"])', UNKNOWN),
+        ("something()", UNKNOWN),
+        ('os.environ["A"]', Variable("A", True)),
+        ('os.environ.get("A", "x").split(",")', Variable("A", False, "x")),
+        ('config("A", cast=bool)', Variable("A", True)),
+        ('dj_database_url.config(default="x")', Variable("DATABASE_URL", False, "x")),
     ],
 )
 def test_the_value_of_an_expression(expression: str, value: object) -> None:
@@ -511,7 +512,7 @@ def test_the_value_of_an_expression(expression: str, value: object) -> None:
 
 def test_what_depends_on_something_is_not_known() -> None:
     text = b"A = 1\nif x:\n    A = 2\nB = 1\ntry:\n    B = 2\nexcept E:\n    B = 3\n"
-    assert settings.read(PurePosixPath("/s.py"), lambda _: text).values == {"A": settings.UNKNOWN, "B": 2}
+    assert settings.read(PurePosixPath("/s.py"), lambda _: text).values == {"A": UNKNOWN, "B": 2}
 
 
 def test_settings_that_take_from_each_other_end() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hostwright.init import settings
-from hostwright.init.settings import UNKNOWN, Variable
 from hostwright.init.sources import TOP
+from hostwright.init.values import UNKNOWN, Variable
 from tests.unit.test_init import READY, SHOP, found, tree
 
 

@@ -31,6 +31,7 @@ def files(project: Project, up: str, secret_key: str) -> dict[str, str]:
     """Path below deploy/ -> content. `up` is the path from there to the project, `secret_key` a new random text."""
     names = [*project.secrets, *(["AMQP_PASSWORD"] if project.broker.kind == "amqp" else [])]
     secrets = dict.fromkeys(names, "change-me") | {project.secret_key: secret_key}
+    untold = [" ".join(what.split()) for place, what in project.needs if place == SITE]
     return {
         # A release has no use for what is here.
         ".gitattributes": "* export-ignore\n",
@@ -38,7 +39,7 @@ def files(project: Project, up: str, secret_key: str) -> dict[str, str]:
         "ansible.cfg": _ansible_cfg(),
         "fabfile.py": FABFILE,
         HOSTS: _hosts(),
-        SITE: _render("site.yml", p=project, up=up),
+        SITE: _render("site.yml", p=project, up=up, untold=untold),
         VAULT: _render("vault.yml", names=names, secrets=secrets),
         **{f"playbooks/{name}.yml": PLAYBOOK.format(name) for name in PLAYBOOKS},
     }

@@ -25,7 +25,7 @@ def write(target: Path, files: Mapping[str, str], secret: Collection[str]) -> No
                 path = made / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600 if name in secret else 0o666)
-                path.write_text(content, encoding="utf-8")
+                path.write_text(content, encoding="utf-8", errors="backslashreplace")
             made.rename(target)
     except OSError as error:
         raise HostwrightError(f"{target} can't be written: {error.strerror}") from None

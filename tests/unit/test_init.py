@@ -115,6 +115,10 @@ def test_what_startproject_makes(tmp_path: Path) -> None:
 
 STARTPROJECT = """\
 # mysite, as `hostwright init` found it. `hostwright example` shows every other key, `fab config.check` what was understood.
+# What it could not tell:
+#   - dependencies: no requirements file was found; Django alone is filled in
+#   - web.domains: the names that the site answers for
+#   - source: without git, all that lies in the directory is in each release, deploy/ as well
 site:
   # Part of paths, units and user names.
   name: mysite

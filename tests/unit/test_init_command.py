@@ -46,6 +46,12 @@ def test_nothing_is_refused_of_a_good_site(tmp_path: Path) -> None:
     assert files.refused(made[SITE]) == []
 
 
+def test_a_site_that_lacks_nothing_says_nothing(tmp_path: Path) -> None:
+    texts = {**SHOP, "requirements.txt": "django\n"}
+    made = files.files(project.look(tree(tmp_path, texts)), "..", "new-key")
+    assert "could not tell" not in made[SITE]
+
+
 # --- Git
 
 

@@ -45,7 +45,10 @@ def parse(text: bytes) -> ast.Module:
 def read(path: PurePosixPath, source: Source) -> Settings:
     """What the settings module at `path`, and those that it takes everything from, say."""
     found = Settings()
-    _read(path, source, found, {})
+    try:
+        _read(path, source, found, {})
+    except RecursionError:
+        found.unread.append((path, "has an expression that goes too deep to be understood"))
     return found
 
 
@@ -63,7 +66,7 @@ def _read(
     seen[path] = unless
     try:
         module = parse(text)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         found.unread.append((path, f"line {line} is no Python that this interpreter knows"))
         return

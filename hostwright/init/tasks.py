@@ -68,7 +68,7 @@ def broker(reading: Reading) -> Broker:
     value = reading.value(setting)
     variable = value.name if isinstance(value, Variable) else ""
     said = value.default if isinstance(value, Variable) else value
-    url = urllib.parse.urlsplit(said) if isinstance(said, str) else urllib.parse.urlsplit("")
+    url = _split(said)
     names = reading.required.names
     if url.scheme in ("amqp", "pyamqp"):
         reading.needs.append((VAULT, "vault_amqp_password: one of letters and digits, which fit into a URL"))
@@ -82,3 +82,10 @@ def broker(reading: Reading) -> Broker:
         return Broker("redis", variable)
     reading.site_needs("services: which broker Celery uses; redis: {} or amqp describes it")
     return Broker()
+
+
+def _split(url: object) -> urllib.parse.SplitResult:
+    try:
+        return urllib.parse.urlsplit(url if isinstance(url, str) else "")
+    except ValueError:  # Brackets that are no address.
+        return urllib.parse.urlsplit("")

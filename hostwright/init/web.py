@@ -99,7 +99,7 @@ def _routes(source: bytes | None) -> Iterator[tuple[str, Any]]:
     """
     try:
         tree = parse(source or b"")
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError):
         return
     by_language = {inner for node in ast.walk(tree) if _is_by_language(node) for inner in ast.walk(node)}
     for node in ast.walk(tree):

@@ -76,9 +76,10 @@ def test_a_broker_that_is_not_the_servers_is_said(tmp_path: Path, more: str, sai
     assert ("shop/settings.py", said) in needs
 
 
-def test_a_broker_that_hostwright_does_not_provide_is_said(tmp_path: Path) -> None:
-    more = {"shop/celery.py": CELERY, "requirements.txt": "redis\n"}
-    site, needs = shop(tmp_path, 'CELERY_BROKER_URL = "sqs://"', **more)
+@pytest.mark.parametrize(("url", "required"), [("sqs://", "redis"), ("redis://[x", "celery")])
+def test_a_broker_that_hostwright_does_not_provide_is_said(tmp_path: Path, url: str, required: str) -> None:
+    more = {"shop/celery.py": CELERY, "requirements.txt": f"{required}\n"}
+    site, needs = shop(tmp_path, f'CELERY_BROKER_URL = "{url}"', **more)
     assert "redis" not in site["services"]
     assert (SITE, "services: which broker Celery uses; redis: {} or amqp describes it") in needs
 

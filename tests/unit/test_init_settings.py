@@ -130,6 +130,7 @@ def test_what_every_process_has_is_not_asked_for() -> None:
             "class Production(Configuration):\n    pass",
             "has settings in a class (django-configurations), which were not read",
         ),
+        (f"X = {' + '.join(['x'] * 5000)}", "has an expression that goes too deep to be understood"),
         ('include("more.py")', "takes other files with include() (django-split-settings), which were not read"),
     ],
 )

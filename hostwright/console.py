@@ -44,14 +44,22 @@ class Reporter:
         record = {**own, **fields, **own}
         with self._lock:
             if self.log:
-                with self.log.open("a", encoding="utf-8") as kept:
-                    kept.write(json.dumps(record) + "\n")
+                self._keep(self.log, record)
             if self.json_lines:
                 print(json.dumps(record), file=self._out, flush=True)
             else:
                 line = text_of(record)
                 if line:
                     print(self._painted(line, record), file=self._out, flush=True)
+
+    def _keep(self, log: Path, record: Mapping[str, Any]) -> None:
+        """Add an event to the log. Where the disk is full, what is under way goes on without it."""
+        try:
+            with log.open("a", encoding="utf-8") as kept:
+                kept.write(json.dumps(record) + "\n")
+        except OSError as error:
+            self.log = None
+            print(f"note: {log} can't be written any more: {error.strerror}", file=sys.stderr)
 
     def _painted(self, line: str, record: Mapping[str, Any]) -> str:
         if not self._color:

@@ -13,6 +13,7 @@ import tty
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hostwright.errors import HostwrightError
 from hostwright.remote import LINE_LIMIT, Call, Remote
 
 READY = re.compile(rb"\x1e\r?\n")
@@ -32,7 +33,9 @@ def _raw() -> Iterator[None]:
 def attach(remote: Remote, request: Mapping[str, Any]) -> int:
     """Run the engine's `request` with this process's input and output; returns the command's exit status."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return copy(remote, request, sys.stdin.buffer, sys.stdout.buffer)
+        # sys.stdout does not say what it lost.
+        out = open(1, "wb", closefd=False)  # noqa: SIM115  # A `with` would try once more to write what it could not.
+        return copy(remote, request, sys.stdin.buffer, out)
     columns, rows = shutil.get_terminal_size()
     call = remote.call({**request, "tty": True}, (os.environ.get("TERM", "xterm"), columns, rows))
     os.write(1, _started(call))
@@ -76,8 +79,12 @@ def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -
     data = _started(call)
     threading.Thread(target=feed, daemon=True).start()
     while True:
-        target.write(data)
-        target.flush()
+        try:
+            target.write(data)
+            target.flush()
+        except OSError as error:
+            call.channel.close()
+            raise HostwrightError(f"{remote.name}: cut off, as the output can't be written: {error.strerror}") from None
         data = call.channel.recv(65536)
         if not data:
             break

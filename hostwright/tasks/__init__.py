@@ -8,8 +8,9 @@ import pkgutil
 from fabric.main import program
 from invoke.collection import Collection
 
-from hostwright.tasks import _arguments
+from hostwright.tasks import _arguments, _streams
 
+_streams.guard(program)
 _arguments.strict(program)
 namespace = Collection()
 for module in pkgutil.iter_modules(__path__):

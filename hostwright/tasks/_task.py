@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -39,10 +37,6 @@ def _declared(function: Callable[..., Any], help: Mapping[str, str], options: Ma
             raise Exit(f"error: {error}", code=error.exit_status) from None
         except KeyboardInterrupt:
             raise Exit("interrupted", code=130) from None
-        except BrokenPipeError:
-            # The reader of our output went away, which is no failure of the task.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=0) from None
 
     known = {name: text for name, text in COMMON_HELP.items() if name in parameters(function)}
     return fabric.task(help={**known, **help}, klass=Task, **options)(run)

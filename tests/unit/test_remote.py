@@ -13,7 +13,7 @@ import fabric
 import paramiko
 import pytest
 
-from hostwright import remote
+from hostwright import remote, terminal
 from hostwright.errors import BadInput, Busy, HostwrightError
 
 
@@ -277,6 +277,9 @@ class Channel:
     def sendall(self, data: bytes) -> None:
         self.sent += data
 
+    def shutdown_write(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 
@@ -406,3 +409,16 @@ def test_an_upload_that_fails(error: BaseException, kind: type, message: str) ->
     with pytest.raises(HostwrightError) as caught:
         connected(Files(error)).upload(io.BytesIO(b""), "x")
     assert (type(caught.value), caught.value.message) == (kind, message)
+
+
+# --- a command's output
+
+
+def test_output_that_can_not_be_written_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Channel(b"\x1e\n", b"rows")
+    host = remote.Remote("web1", {}, "shop")
+    monkeypatch.setattr(host, "channel", lambda command, tty=None: channel)
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(HostwrightError) as caught:
+        terminal.copy(host, {"verb": "exec"}, None, full)
+    assert caught.value.message == "web1: cut off, as the output can't be written: No space left on device"
+    assert channel.closed

@@ -16,6 +16,7 @@ import pytest
 from invoke.exceptions import Exit
 
 from hostwright import config
+from hostwright.console import Reporter
 from hostwright.errors import BadInput, Busy, HostwrightError
 from hostwright.inventory import Inventory
 from hostwright.release import drive
@@ -325,3 +326,66 @@ def test_where_a_dump_can_not_go(tmp_path: Path, there: str, to: str, message: s
         check=False,
     )
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+# --- where nobody reads, and where nothing can be written
+
+
+@pytest.fixture
+def nobody(inventory: Path) -> Path:
+    """An inventory whose host has no ssh server."""
+    (inventory / "group_vars" / "web.yml").write_text("key: x\nansible_host: 127.0.0.1\nansible_port: 1\n")
+    return inventory
+
+
+def shell(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Exception ignored" not in done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.parametrize("output", ["| true", "--json | true", "--json | head -1", "> /dev/full", ">&-", "<&- >&-"])
+def test_a_deploy_ends_with_its_own_status_and_message_whoever_reads(nobody: Path, tmp_path: Path, output: str) -> None:
+    done = shell(f"fab deploy -i {nobody} {output}", tmp_path)
+    assert done.returncode == 1
+    assert "error: web1: deploy@127.0.0.1:1 can't be reached" in done.stderr
+    (log,) = (tmp_path / "state" / "hostwright" / "shop").iterdir()
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == ["begin", "end"]
+
+
+def test_no_message_gets_among_the_events(nobody: Path, tmp_path: Path) -> None:
+    done = shell(f"fab deploy --json -i {nobody} 2>&-", tmp_path)
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["begin", "end"]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("--list | head -1", 0), ("--list >&-", 0), ("--list > /dev/full", 1), ("x 2>&1 | true", 2)]
+)
+def test_output_that_goes_nowhere(tmp_path: Path, command: str, status: int) -> None:
+    done = shell(f"fab {command}", tmp_path)
+    assert done.returncode == status
+    assert done.stderr.startswith("error: standard output can't be written: No space left" if status == 1 else "")
+
+
+def test_a_disk_that_is_full_ends_no_deploy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "op.jsonl").symlink_to("/dev/full")
+    reporter = Reporter(log=tmp_path / "op.jsonl")
+    reporter.event("state", state="locked")
+    reporter.event("state", state="flipped")
+    said = capsys.readouterr()
+    assert said.out.count("==") == 2
+    assert said.err == f"note: {tmp_path}/op.jsonl can't be written any more: No space left on device\n"

@@ -329,7 +329,10 @@ def _words(command: str) -> list[str]:
 def _execute(inventory: str, host: str, request: dict[str, Any]) -> None:
     from hostwright.terminal import attach
 
-    found, hosts = _fleet.read(inventory, host)
-    status = attach(_fleet.remotes(found, hosts[:1])[0], {"verb": "exec", **request})
+    found, hosts = _fleet.read(inventory)
+    if host and host not in hosts:
+        raise BadInput(f"--host: {host!r} is no host that runs the site", f"Hosts: {', '.join(hosts)}")
+    chosen = host or hosts[0]
+    status = attach(_fleet.remotes(found, [chosen])[0], {"verb": "exec", **request})
     if status:
-        raise HostwrightError(f"{hosts[0]}: the command ended with status {status}")
+        raise HostwrightError(f"{chosen}: the command ended with status {status}")

@@ -274,6 +274,13 @@ def test_a_limit_that_matches_nothing_ends_with_2(inventory: Path) -> None:
     )
 
 
+def test_a_host_that_is_not_there(inventory: Path) -> None:
+    (inventory / "group_vars" / "web.yml").write_text("key: x\n")
+    assert fab("manage", "check", "-i", str(inventory), "--host", "web9", status=2) == (
+        "error: --host: 'web9' is no host that runs the site\n  Hosts: web1\n"
+    )
+
+
 # --- what is asked for and can't be
 
 TASKS = "\n  fab --list shows them; what has spaces needs quotes.\n"
@@ -294,6 +301,29 @@ OPTIONS = "\n  fab --help TASK shows the options of a task.\n"
         ("deploy --lock-wait -1", "--lock-wait: must be a whole number, 0 or more, not '-1'\n"),
         (f"deploy --batch {'9' * 5000}", f"--batch: must be a whole number, 1 or more, not '{'9' * 5000}'\n"),
         ("logs --lines x", "--lines: must be a whole number, 1 or more, not 'x'\n"),
+        ("deploy --dry", f"there is no option -R or --dry (did you mean --dry-run?){OPTIONS}"),
+        ("--dry deploy", f"there is no option -R or --dry (did you mean --dry-run?){OPTIONS}"),
+        ("deploy -R", f"there is no option -R or --dry (did you mean --dry-run?){OPTIONS}"),
+        ("status -R", f"there is no option -R or --dry{OPTIONS}"),
+        ("deploy -V", f"there is no option -V or --version{OPTIONS}"),
+        ("-H web1 deploy", f"there is no option -H or --hosts (did you mean --limit?){OPTIONS}"),
+        ("deploy -H web1,web2", f"there is no option -H or --hosts (did you mean --limit?){OPTIONS}"),
+        (
+            "-i inventory/b deploy",
+            "-i before the task is a key of Fabric's, not the inventory\n  Put it after: fab deploy -i inventory/b\n",
+        ),
+        ("lab.status -i b", f"there is no option -i or --identity{OPTIONS}"),
+        ("deploy --batch --dry-run", f"--batch: needs a value{OPTIONS}"),
+        ("deploy --lock-wait", f"--lock-wait: needs a value{OPTIONS}"),
+        ("deploy --limit ,", "--limit: ',' names no host\n  Leave it out for all of them.\n"),
+        ("deploy --limit=", "--limit: '' names no host\n  Leave it out for all of them.\n"),
+        ("deploy --ref=", "--ref: is empty\n  Leave it out for the default.\n"),
+        ("deploy --inventory=", "--inventory: is empty\n  Leave it out for the default.\n"),
+        ("rollback --release=", "--release: is empty\n  Leave it out for the default.\n"),
+        ("run ls -l", "-l or --list is no option of fab run\n  A command of several words needs quotes.\n"),
+        ("manage check -d", "-d or --debug is no option of fab manage\n  A command of several words needs quotes.\n"),
+        ("run --command=", "command: is empty\n"),
+        ("run --help", f"command: --help is an option{OPTIONS}"),
         ("partition.apply --rate 1.5", "--rate: must be a whole number, 0 or more, not '1.5'\n"),
     ],
 )

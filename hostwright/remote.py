@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shlex
+import shutil
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,9 +58,47 @@ def ssh_options(variables: Mapping[str, Any]) -> dict[str, str]:
         name, separator, value = pair.partition("=")
         if separator:
             found[name.strip().lower()] = value.strip()
-        if word == "-J" and number + 1 < len(words):
-            found["proxyjump"] = words[number + 1]
+        if word.startswith("-J"):
+            found["proxyjump"] = word[2:] or (words[number + 1] if number + 1 < len(words) else "")
     return found
+
+
+JUMP = re.compile(
+    r"(ssh://)?((?P<user>[^@\s]+)@)?(\[(?P<ip>[^\]\s]+)\]|(?P<host>[^@:\s\[\]]+))(:(?P<port>[0-9]{1,5}))?"
+)
+"""A hop of ProxyJump."""
+
+
+def _hops(jump: str) -> list[dict[str, Any]]:
+    """The hosts of a ProxyJump, in order, as fabric.Connection takes them; none at all for `none`. Raises BadInput."""
+    hops = []
+    for hop in [] if jump.lower() in ("", "none") else jump.split(","):
+        read = JUMP.fullmatch(hop.strip())
+        if not read:
+            raise BadInput(f"ProxyJump: {hop!r} is no host", "[USER@]HOST[:PORT], with commas between several.")
+        host = _address(read["ip"] or read["host"], "ProxyJump")
+        port = _port(read["port"], "ProxyJump") if read["port"] else None
+        hops.append({"host": host, "user": read["user"], "port": port})
+    return hops
+
+
+def _address(text: str, variable: str) -> str:
+    """A name or an address. Raises BadInput where it has what belongs to other variables, or no resolver takes it."""
+    if not text or re.search(r"[@\s\0]", text) or text.count(":") == 1:
+        raise BadInput(f"{variable}: {text!r} is no name and no address", "The user and the port are not part of it.")
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise BadInput(f"{variable}: {text!r} is no host's name", "Between dots are 1 to 63 characters.") from None
+    return text
+
+
+def _port(value: Any, variable: str) -> int:
+    if not str(value).isdecimal():
+        raise BadInput(f"{variable} is no number: {value!r}")
+    if not 1 <= int(value) <= 65535:
+        raise BadInput(f"{variable}: there is no port {value}", "Ports are from 1 to 65535.")
+    return int(value)
 
 
 def _expanded(command: str, host: str, port: int, user: str) -> str:
@@ -69,47 +108,43 @@ def _expanded(command: str, host: str, port: int, user: str) -> str:
 
 
 class Remote:
-    """One host. `name` is the inventory's; `variables` are its own."""
+    """One host. `name` is the inventory's; `variables` are its own. Raises BadInput where these can't be right."""
 
     def __init__(self, name: str, variables: Mapping[str, Any], site: str) -> None:
         self.name = name
         self.site = site
-        self.address = str(variables.get("ansible_host", name))
         self.user = str(variables.get("hostwright_deploy_user", "deploy"))
-        port = variables.get("ansible_port", 22)
-        if not str(port).isdecimal():
-            raise BadInput(f"{name}: ansible_port is no number: {port!r}")
-        self.port = int(port)
+        self.key = str(variables.get("ansible_ssh_private_key_file") or "")
+        self._connection: Any = None
         try:
+            self.address = _address(str(variables.get("ansible_host", name)), "ansible_host")
+            self.port = _port(variables.get("ansible_port", 22), "ansible_port")
             options = ssh_options(variables)
+            self.jump = options.get("proxyjump", "")
+            self.hops = _hops(self.jump)
+            self.direct = "none" in (options.get(way, "").lower() for way in ("proxyjump", "proxycommand"))
+            self.proxy = _expanded(options.get("proxycommand", "none"), self.address, self.port, self.user)
         except BadInput as error:
             raise BadInput(f"{name}: {error.message}", error.hint) from None
         self.known_hosts = options.get("userknownhostsfile", "~/.ssh/known_hosts")
-        self.jump = options.get("proxyjump", "")
-        self.proxy = _expanded(options.get("proxycommand", "none"), self.address, self.port, self.user)
-        self.key = str(variables.get("ansible_ssh_private_key_file", ""))
-        self._connection: Any = None
 
     def connect(self) -> None:
         """Open the connection; raises Unreachable or BadInput with what to do."""
         where = f"{self.user}@{self.address}:{self.port}"
         settings: dict[str, Any] = {"banner_timeout": CONNECT_TIMEOUT, "auth_timeout": CONNECT_TIMEOUT}
         if self.key:
-            if not Path(self.key).expanduser().exists():
-                raise BadInput(f"{self.name}: there is no key {self.key}", "ansible_ssh_private_key_file names it.")
-            settings |= {"key_filename": str(Path(self.key).expanduser()), "look_for_keys": False}
-        gateway = fabric.Connection(self.jump) if self.jump else None
-        if gateway:
+            settings |= {"key_filename": self._key_file(), "look_for_keys": False}
+        # False: none, whatever ~/.ssh/config says.
+        gateway: Any = self._proxy_command() or (False if self.direct else None)
+        if self.hops:
+            gateway = None
+        last = {"host": self.address, "user": self.user, "port": self.port, "connect_kwargs": settings}
+        ways: list[Any] = []
+        for way in (*self.hops, last):
+            gateway = fabric.Connection(**way, gateway=gateway, connect_timeout=CONNECT_TIMEOUT)
             self._check_keys(gateway)
-        connection = fabric.Connection(
-            self.address,
-            user=self.user,
-            port=self.port,
-            gateway=gateway or self.proxy or None,
-            connect_timeout=CONNECT_TIMEOUT,
-            connect_kwargs=settings,
-        )
-        self._check_keys(connection)
+            ways.append(gateway)
+        connection = ways[-1]
         try:
             connection.open()
         except paramiko.BadHostKeyException:
@@ -132,16 +167,48 @@ class Remote:
         except OSError as error:
             reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or error
             raise Unreachable(f"{self.name}: {where} can't be reached: {reason}", "Is the host up?") from None
+        except EOFError:
+            raise Unreachable(f"{self.name}: {where} hung up", "Is it an ssh server?") from None
         connection.transport.set_keepalive(5)
-        _notice_silence((gateway or connection).transport.sock)
+        _notice_silence(ways[0].transport.sock)
         self._connection = connection
+
+    def _key_file(self) -> str:
+        """The private key. Raises BadInput where it can't be used."""
+        hint = "ansible_ssh_private_key_file names it."
+        try:
+            path = Path(self.key).expanduser()
+            path.read_text(encoding="utf-8")
+            return str(path)
+        except FileNotFoundError:
+            raise BadInput(f"{self.name}: there is no key {self.key}", hint) from None
+        except (OSError, ValueError, RuntimeError) as error:
+            raise BadInput(f"{self.name}: the key {self.key} can't be read: {_reason(error)}", hint) from None
+
+    def _proxy_command(self) -> str:
+        """The ProxyCommand. Raises BadInput where it can't be run."""
+        hint = "See ProxyCommand in the inventory's ansible_ssh_common_args; it is run without a shell."
+        try:
+            words = shlex.split(self.proxy)
+        except ValueError as error:
+            raise BadInput(f"{self.name}: the ProxyCommand {self.proxy} can't be read: {error}", hint) from None
+        if words and not shutil.which(words[0]):
+            raise BadInput(f"{self.name}: there is no program {words[0]!r}, which ProxyCommand names", hint)
+        return self.proxy if words else ""
 
     def _check_keys(self, connection: Any) -> None:
         client = connection.client
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        for path in (*self.known_hosts.split(), "/etc/ssh/ssh_known_hosts"):
-            if Path(path).expanduser().exists():
-                client.load_system_host_keys(str(Path(path).expanduser()))
+        for name in (*self.known_hosts.split(), "/etc/ssh/ssh_known_hosts"):
+            try:
+                path = Path(name).expanduser()
+                if path.exists():
+                    client.load_system_host_keys(str(path))
+            except Exception as error:  # Whatever paramiko makes of a line that holds no key.
+                raise BadInput(
+                    f"{self.name}: the known hosts {name} can't be read: {_reason(error)}",
+                    "UserKnownHostsFile in the inventory's ansible_ssh_common_args names another file.",
+                ) from None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -200,6 +267,10 @@ class Remote:
             return event
         finally:
             call.channel.close()
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _notice_silence(link: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ from hostwright.errors import BadInput, Busy, HostwrightError
         ),
         ({"ansible_ssh_common_args": "-oProxyJump=bastion"}, {"proxyjump": "bastion"}),
         ({"ansible_ssh_extra_args": "-J ann@bastion:2222 -v"}, {"proxyjump": "ann@bastion:2222"}),
+        ({"ansible_ssh_extra_args": "-Jbastion"}, {"proxyjump": "bastion"}),
         (
             {"ansible_ssh_common_args": "-o ProxyCommand=\"ssh -i '/a key' -W %h:%p -q bastion\""},
             {"proxycommand": "ssh -i '/a key' -W %h:%p -q bastion"},
         ),
         ({"ansible_ssh_common_args": "-o 'UserKnownHostsFile=/a b'"}, {"userknownhostsfile": "/a b"}),
-        ({"ansible_ssh_common_args": "-o", "ansible_ssh_extra_args": "-J"}, {}),
+        ({"ansible_ssh_common_args": "-o", "ansible_ssh_extra_args": "-J"}, {"proxyjump": ""}),
         ({"ansible_ssh_common_args": "-o Port = 22"}, {}),
         (
             {"ansible_ssh_common_args": "-o A=1", "ansible_ssh_extra_args": "-o A=2 -o B=x=y"},
@@ -223,7 +225,78 @@ def test_a_proxy_command_is_the_way_to_a_host(connection: type[Connection]) -> N
     assert connection.made[0].options["gateway"] == "ssh -W 10.0.0.1:2222 deploy@bastion -e %"
     variables["ansible_ssh_common_args"] = "-o ProxyCommand=none"
     remote.Remote("web1", variables, "shop").connect()
-    assert connection.made[1].options["gateway"] is None
+    assert connection.made[1].options["gateway"] is False
+
+
+def test_hosts_are_jumped_over_in_order(connection: type[Connection]) -> None:
+    remote.Remote("web1", {"ansible_ssh_common_args": "-J ann@a:2222,[::1],ssh://c"}, "shop").connect()
+    made = connection.made
+    assert [(way.host, way.options["user"], way.options["port"]) for way in made] == [
+        ("a", "ann", 2222),
+        ("::1", None, None),
+        ("c", None, None),
+        ("web1", "deploy", 22),
+    ]
+    assert [way.options["gateway"] for way in made] == [None, *made[:-1]]
+
+
+@pytest.mark.parametrize("way", ["ProxyJump=none", "ProxyJump=NONE", "ProxyCommand=none"])
+def test_none_is_no_way_around(connection: type[Connection], way: str) -> None:
+    remote.Remote("web1", {"ansible_ssh_common_args": f"-o {way}"}, "shop").connect()
+    (made,) = connection.made
+    assert made.options["gateway"] is False
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"ansible_host": ""}, "ansible_host: '' is no name and no address"),
+        ({"ansible_host": "root@127.0.0.1"}, "ansible_host: 'root@127.0.0.1' is no name and no address"),
+        ({"ansible_host": "127.0.0.1:22"}, "ansible_host: '127.0.0.1:22' is no name and no address"),
+        ({"ansible_host": "a b"}, "ansible_host: 'a b' is no name and no address"),
+        ({"ansible_host": "a..b"}, "ansible_host: 'a..b' is no host's name"),
+        ({"ansible_host": "x" * 64}, f"ansible_host: '{'x' * 64}' is no host's name"),
+        ({"ansible_port": 0}, "ansible_port: there is no port 0"),
+        ({"ansible_port": 99999}, "ansible_port: there is no port 99999"),
+        ({"ansible_ssh_common_args": "-J root@h:abc"}, "ProxyJump: 'root@h:abc' is no host"),
+        ({"ansible_ssh_common_args": "-J a,"}, "ProxyJump: '' is no host"),
+        ({"ansible_ssh_common_args": "-J a:99999"}, "ProxyJump: there is no port 99999"),
+        ({"ansible_ssh_common_args": "-J a..b"}, "ProxyJump: 'a..b' is no host's name"),
+        (
+            {"ansible_ssh_common_args": "-o 'ProxyCommand=ssh \"x'"},
+            "the ProxyCommand ssh \"x can't be read: No closing",
+        ),
+        (
+            {"ansible_ssh_common_args": "-o ProxyCommand=/no/nc"},
+            "there is no program '/no/nc', which ProxyCommand names",
+        ),
+        ({"ansible_ssh_private_key_file": "~nouser/x"}, "the key ~nouser/x can't be read: Could not determine home"),
+        ({"ansible_ssh_private_key_file": LONG}, f"the key {LONG} can't be read: File name too long"),
+        ({"ansible_ssh_private_key_file": sys.executable}, f"the key {sys.executable} can't be read: 'utf-8' codec"),
+        ({"ansible_ssh_private_key_file": "/"}, "the key / can't be read: Is a directory"),
+        ({"ansible_ssh_common_args": "-o UserKnownHostsFile=~nouser/x"}, "the known hosts ~nouser/x can't be read: "),
+        ({"ansible_ssh_common_args": "-o UserKnownHostsFile=/"}, "the known hosts / can't be read: Is a directory"),
+    ],
+)
+def test_what_can_not_lead_to_a_host(variables: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        remote.Remote("web1", {"ansible_host": "127.0.0.1", "ansible_port": 1, **variables}, "shop").connect()
+    assert caught.value.message.startswith(f"web1: {message}")
+
+
+@pytest.mark.parametrize("known", [b"\xff\xfe", b"127.0.0.1 ssh-rsa AAA"])
+def test_known_hosts_that_are_no_keys(tmp_path: Path, known: bytes) -> None:
+    (tmp_path / "known").write_bytes(known + b"\n")
+    variables = {
+        "ansible_host": "127.0.0.1",
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={tmp_path}/known",
+    }
+    with pytest.raises(BadInput) as caught:
+        remote.Remote("web1", variables, "shop").connect()
+    assert caught.value.message.startswith(f"web1: the known hosts {tmp_path}/known can't be read: ")
 
 
 def test_a_host_that_is_gone_is_noticed(connection: type[Connection]) -> None:

@@ -44,8 +44,8 @@ def _transact(
                 first = number == 0
                 web = plan.web_hosts(found.site, found.groups, some)
                 drive.run(fleet, found.site, request, artifact, migrations and first, lock_wait, migrate=first, web=web)
-    except (HostwrightError, KeyboardInterrupt) as error:
-        said = str(error) or "interrupted"
+    except BaseException as error:
+        said = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
         reporter.event("end", result="failed", detail=said.split("\n")[0], error=said, log=str(log))
         if not json:
             print(f"events: {log}", file=sys.stderr)
@@ -261,6 +261,7 @@ def logs(
     """Show what the site's services say, on all hosts."""
     import re
     import threading
+    from queue import SimpleQueue
 
     from hostwright import remote
     from hostwright.release import drive
@@ -273,29 +274,43 @@ def logs(
     command = f"journalctl --no-pager -q -o short-iso -n {int(lines)} -u '{unit}'"
     command += (f" -u '{engine}'" if process == "*" else "") + (" -f" if follow else "")
     prefix = len(hosts) > 1
-
-    failed: list[HostwrightError] = []
+    # sys.stdout does not say when its reader is gone, and then there is nothing to follow for.
+    out = open(1, "w", closefd=False, errors="replace")  # noqa: SIM115  # A `with` would flush once more.
 
     def show(host: Any) -> None:
-        try:
-            channel = host.channel(command)
-        except HostwrightError as error:
-            failed.append(error)
-            return
+        channel = host.channel(command)
         pending = b""
         while block := channel.recv(65536):
             *whole, pending = (pending + block).split(b"\n")
             for line in whole:
                 text = remote.printable(line.decode(errors="replace"))
-                print(f"{host.name:<12} {text}" if prefix else text, flush=True)
+                print(f"{host.name:<12} {text}" if prefix else text, file=out, flush=True)
 
-    threads = [threading.Thread(target=show, args=(r,), daemon=True) for r in _fleet.remotes(found, hosts)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    ended: SimpleQueue[tuple[str, BaseException | None]] = SimpleQueue()
+
+    def shown(host: Any) -> None:
+        failure: BaseException | None = None
+        try:
+            show(host)
+        except BaseException as error:
+            failure = error
+        ended.put((host.name, failure))
+
+    for host in _fleet.remotes(found, hosts):
+        threading.Thread(target=shown, args=(host,), daemon=True).start()
+    failed: dict[str, HostwrightError] = {}
+    for _ in hosts:
+        name, error = ended.get()
+        if isinstance(error, HostwrightError):
+            failed[name] = error
+        elif isinstance(error, BrokenPipeError):
+            return
+        elif isinstance(error, OSError):
+            raise HostwrightError(f"standard output can't be written: {error.strerror}")
+        elif error:
+            raise error
     if failed:
-        raise drive.Failures({str(number): error for number, error in enumerate(failed)})
+        raise drive.Failures(failed)
 
 
 @task(positional=["command"], help={"command": "such as 'check --deploy', in quotes", "host": "default: the first"})

@@ -187,6 +187,83 @@ def test_an_interruption_is_an_event(
     assert (end["event"], end["result"], end["detail"], end["error"]) == ("end", "failed", "interrupted", "interrupted")
 
 
+# --- logs
+
+
+class Journal:
+    """A host whose services say something without end, or that can't be reached."""
+
+    def __init__(self, name: str, error: BaseException | None = None) -> None:
+        self.name, self.error = name, error
+
+    def channel(self, command: str) -> Journal:
+        if self.error:
+            raise self.error
+        return self
+
+    def recv(self, size: int) -> bytes:
+        return b"" if self.error is None and self.name == "web1" else b"line\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (BadInput("web2: no"), Exit, "error: web2: no"),
+        (ValueError("ours"), ValueError, "ours"),
+    ],
+)
+def test_logs_of_a_host_that_fails(
+    fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: BaseException, kind: type, message: str
+) -> None:
+    monkeypatch.setattr(_fleet, "remotes", lambda found, hosts: [Journal("web1"), Journal("web2", error)])
+    with pytest.raises(kind) as caught:
+        site.logs.body(None)
+    assert str(getattr(caught.value, "message", caught.value)) == message
+
+
+def test_logs_end_with_their_reader(
+    fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_fleet, "remotes", lambda found, hosts: [Journal("web1"), Journal("web2")])
+    reader, writer = os.pipe()
+    before = os.dup(1)
+    try:
+        os.dup2(writer, 1)
+        os.close(writer)
+        os.close(reader)
+        site.logs.body(None, follow=True)
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("ours"), "ours"),
+        (RuntimeError(), "RuntimeError"),
+        (BadInput("web1: no", "Look"), "web1: no\n  Look"),
+    ],
+)
+def test_whatever_ends_a_deploy_is_an_event(
+    fleet: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    error: BaseException,
+    said: str,
+) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(drive, "run", failing)
+    with pytest.raises((Exit, type(error))):
+        site.restart.body(None, json=True)
+    end = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (end["event"], end["result"], end["error"]) == ("end", "failed", said)
+
+
 # --- the program
 
 

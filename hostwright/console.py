@@ -91,7 +91,12 @@ def text_of(record: Mapping[str, Any]) -> str:
 
 def log_path(site: str, op: str) -> Path:
     """Where the events of one operation are kept on this machine."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    except RuntimeError:
+        raise BadInput(
+            "the events can't be kept: this user has no home directory", "Set HOME or XDG_STATE_HOME."
+        ) from None
     return state / "hostwright" / site / f"{op}.jsonl"
 
 
@@ -109,12 +114,19 @@ def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before something that can't be taken back; `yes` answers. Raises where nobody can be asked."""
+    """Ask before something that can't be taken back; `yes` answers. Raises where nobody can be asked.
+
+    The question is no output: that may be events, or go to a file.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
         raise BadInput(f"{question} Nobody is here to ask.", "Add --yes if that is what you want.")
-    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        print(file=sys.stderr)  # It ended with Ctrl-D.
+    if answer.strip().lower() not in ("y", "yes"):
         raise HostwrightError("nothing was done")
 
 

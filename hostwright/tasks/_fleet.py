@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,11 @@ def operation() -> str:
 
 def owner() -> str:
     """Who runs this, for the lock and the list of releases."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # In a container of a pipeline the user may have no name.
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def inventory(name: str, whole: bool = False) -> Inventory:
@@ -36,7 +41,14 @@ def inventory(name: str, whole: bool = False) -> Inventory:
         listed = pool.submit(listing.read, name)
         from hostwright import inventory as inventories
 
-        return inventories.of(listed.result(), name, whole)
+        return inventories.of(_whole(listed.result()), name, whole)
+
+
+def _whole(listed: Mapping[str, Any]) -> dict[str, Any]:
+    """What Ansible listed, with the hosts that have no variables: it leaves these out of `hostvars`."""
+    hosts = {host for group in listed.values() for host in group.get("hosts", ())}
+    known = listed.get("_meta", {}).get("hostvars", {})
+    return {**listed, "_meta": {"hostvars": {**known, **{host: {} for host in sorted(hosts - set(known))}}}}
 
 
 def read(name: str, limit: str = "") -> tuple[Inventory, list[str]]:

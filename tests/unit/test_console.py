@@ -142,6 +142,18 @@ def test_where_events_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert console.log_path("shop", "op1") == Path("/home/ann/.local/state/hostwright/shop/op1.jsonl")
 
 
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> Any:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(BadInput) as caught:
+        console.log_path("shop", "op1")
+    assert caught.value.message == "the events can't be kept: this user has no home directory"
+
+
 def test_a_table_is_not_cut_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     console.table("shop", ("host", "state"), [("web1", "x" * 100), ("a-long-name", "[bold]y")])
     title, heading, *rows = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
@@ -149,15 +161,20 @@ def test_a_table_is_not_cut_where_nobody_watches(capsys: pytest.CaptureFixture[s
     assert [row.split() for row in rows] == [["web1", "x" * 100], ["a-long-name", "[bold]y"]]
 
 
-@pytest.mark.parametrize(("said", "goes_on"), [("y", True), ("YES", True), ("n", False), ("", False), ("yess", False)])
-def test_a_question(said: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr("builtins.input", lambda _: said)
+@pytest.mark.parametrize(
+    ("said", "goes_on"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("yess\n", False), ("", False)]
+)
+def test_a_question(
+    said: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(said))
     if goes_on:
         console.confirm("Sure?", yes=False)
     else:
         with pytest.raises(HostwrightError, match="nothing was done"):
             console.confirm("Sure?", yes=False)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "Sure? [y/N] " if said else "Sure? [y/N] \n")
 
 
 def test_a_question_that_nobody_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:

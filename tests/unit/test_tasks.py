@@ -145,6 +145,31 @@ def test_an_interrupt_does_not_wait_for_hosts_that_are_asked(monkeypatch: pytest
     assert _fleet.ask_all(found, ["web1"], {"verb": "status"}) == {"web1": {"host": "web1", "verb": "status"}}
 
 
+# --- who and where
+
+
+def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> Any:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert _fleet.owner().partition("@")[0] == str(os.getuid())
+
+
+def test_a_host_without_variables_takes_part(inventory: Path) -> None:
+    hosts = {"children": {"web": {"hosts": {"web1": {}}}, "worker": {"hosts": {"jobs1": {}}}}}
+    (inventory / "hosts.yml").write_text(json.dumps({"all": hosts}))
+    (inventory / "group_vars" / "all.yml").rename(inventory / "group_vars" / "web.yml")
+    variables = json.loads((inventory / "group_vars" / "web.yml").read_text())
+    (inventory / "group_vars" / "web.yml").write_text(json.dumps({**variables, "key": "x"}))
+    found, hosts_of_it = _fleet.read(str(inventory))
+    assert hosts_of_it == ["web1", "jobs1"]
+    assert [host.address for host in _fleet.remotes(found, hosts_of_it)] == ["web1", "jobs1"]
+    assert _fleet.read(str(inventory), "jobs1")[1] == ["jobs1"]
+
+
 # --- what a site says
 
 

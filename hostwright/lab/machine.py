@@ -250,7 +250,7 @@ def down(name: str, images: bool = False) -> list[str]:
     with alone():
         _check_free(name)
         engine = _engine_that_answers()
-        if not engine and _described(name):
+        if not engine and (CACHE / name / "hosts.json").exists():
             raise HostwrightError(
                 f"the hosts of the lab {name} can't be removed: no container engine answers",
                 f"Start Docker, or install podman; if they are gone, delete {CACHE / name} and inventory/{name}.",
@@ -308,8 +308,16 @@ def hosts(name: str) -> list[plan.Host]:
 def _described(name: str) -> list[plan.Host]:
     """The hosts of the lab `name` as this checkout made it; none where it did not."""
     path = CACHE / name / "hosts.json"
-    entries = json.loads(path.read_text()) if path.exists() else []
-    return [plan.Host(**{**entry, "checkout": str(ROOT), "groups": tuple(entry["groups"])}) for entry in entries]
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [plan.Host(**{**entry, "checkout": str(ROOT), "groups": tuple(entry["groups"])}) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError, TypeError, KeyError):
+        raise HostwrightError(
+            f"{path} does not describe the hosts of the lab {name}",
+            f"Remove the lab, and make it anew: fab lab.down --name {name}; fab lab.up --name {name}",
+        ) from None
 
 
 def _containers(engine: plan.Engine, name: str) -> dict[str, str]:
@@ -322,8 +330,11 @@ def _containers(engine: plan.Engine, name: str) -> dict[str, str]:
 
 def states(name: str) -> list[tuple[plan.Host, str]]:
     """Each host with what its container does."""
-    engine = _engine()
-    return [(host, _state(engine, host) or "gone") for host in hosts(name)]
+    made = hosts(name)
+    engine = _engine_that_answers()
+    if not engine:
+        raise HostwrightError(f"no container engine answers for the lab {name}", "Start Docker, or install podman.")
+    return [(host, _state(engine, host) or "gone") for host in made]
 
 
 def _engine() -> plan.Engine:

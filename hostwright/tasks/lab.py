@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from hostwright import console
-from hostwright.errors import BadInput
+from hostwright.errors import BadInput, HostwrightError
 from hostwright.lab import machine, plan
 from hostwright.tasks._task import task
 
@@ -54,7 +54,10 @@ def ssh(c: Any, host: str = "", name: str = "lab", user: str = "root") -> None:
     directory = machine.CACHE / name
     address = _host(name, host).address
     options = ["-i", str(directory / "key"), "-o", f"UserKnownHostsFile={directory / 'known_hosts'}"]
-    os.execvp("ssh", ["ssh", *options, f"{user}@{address}"])
+    try:
+        os.execvp("ssh", ["ssh", *options, f"{user}@{address}"])
+    except FileNotFoundError:
+        raise HostwrightError("ssh is not installed", "Install it: apt-get install openssh-client") from None
 
 
 @task(help={"host": "default: the first", "name": "name of the lab"})

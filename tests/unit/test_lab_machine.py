@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from invoke.exceptions import Exit
 
 from hostwright import tree
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.lab import machine, plan
+from hostwright.tasks import lab
 
 HOSTS = [plan.Host("/here", "try", "host1", "198.18.0.11", ("web",))]
 
@@ -126,3 +128,33 @@ def test_without_an_engine_there_is_no_lab_to_remove(
         f"  Start Docker, or install podman; if they are gone, delete {top}/.cache/lab/try and inventory/try."
     )
     assert (top / "inventory" / "try").exists()
+
+
+def described(top: Path, text: str) -> None:
+    path = machine.CACHE / "try" / "hosts.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+
+HOST = '[{"lab": "try", "name": "host1", "address": "198.18.0.11", "groups": ["web"]}]'
+
+
+@pytest.mark.parametrize("spoilt", ["", "{", "5", '{"a": 1}', '["host1"]', "[{}]", HOST.replace("address", "adress")])
+def test_a_spoilt_description_of_a_lab(top: Path, spoilt: str) -> None:
+    described(top, spoilt)
+    with pytest.raises(HostwrightError) as caught:
+        machine.hosts("try")
+    assert str(caught.value) == (
+        f"{machine.CACHE}/try/hosts.json does not describe the hosts of the lab try\n"
+        "  Remove the lab, and make it anew: fab lab.down --name try; fab lab.up --name try"
+    )
+
+
+def test_a_lab_without_the_programs_for_it(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described(top, HOST)
+    monkeypatch.setenv("PATH", str(top))
+    for task, message in ((lab.status, "no container engine answers"), (lab.ssh, "ssh is not installed")):
+        with pytest.raises(Exit) as caught:
+            task.body(None, name="try")
+        assert caught.value.code == 1
+        assert message in caught.value.message

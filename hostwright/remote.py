@@ -141,7 +141,7 @@ class Remote:
         last = {"host": self.address, "user": self.user, "port": self.port, "connect_kwargs": settings}
         ways: list[Any] = []
         for way in (*self.hops, last):
-            gateway = fabric.Connection(**way, gateway=gateway, connect_timeout=CONNECT_TIMEOUT)
+            gateway = self._way(**way, gateway=gateway, connect_timeout=CONNECT_TIMEOUT)
             self._check_keys(gateway)
             ways.append(gateway)
         connection = ways[-1]
@@ -172,6 +172,15 @@ class Remote:
         connection.transport.set_keepalive(5)
         _notice_silence(ways[0].transport.sock)
         self._connection = connection
+
+    def _way(self, **options: Any) -> Any:
+        try:
+            return fabric.Connection(**options)
+        except Exception as error:  # Whatever Fabric and paramiko make of their files.
+            raise BadInput(
+                f"{self.name}: the way to {options['host']} can't be read: {_reason(error)}",
+                "Is something wrong in ~/.ssh/config, /etc/ssh/ssh_config or Fabric's own configuration?",
+            ) from None
 
     def _key_file(self) -> str:
         """The private key. Raises BadInput where it can't be used."""

@@ -8,8 +8,9 @@ import pkgutil
 from fabric.main import program
 from invoke.collection import Collection
 
-from hostwright.tasks import _arguments, _streams
+from hostwright.tasks import _arguments, _fleet, _streams
 
+_fleet.name_user()
 _streams.guard(program)
 _arguments.strict(program)
 namespace = Collection()

@@ -25,11 +25,15 @@ def operation() -> str:
 
 def owner() -> str:
     """Who runs this, for the lock and the list of releases."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def name_user() -> None:
+    """Let a user without a name, as in a pipeline's container, have its number for one: paramiko too asks for it."""
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # In a container of a pipeline the user may have no name.
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 def inventory(name: str, whole: bool = False) -> Inventory:

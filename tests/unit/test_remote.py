@@ -287,6 +287,15 @@ def test_what_can_not_lead_to_a_host(variables: dict[str, Any], message: str) ->
     assert caught.value.message.startswith(f"web1: {message}")
 
 
+def test_an_ssh_config_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("garbage\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(BadInput) as caught:
+        remote.Remote("web1", {"ansible_host": "127.0.0.1"}, "shop").connect()
+    assert caught.value.message == "web1: the way to 127.0.0.1 can't be read: Unparsable line garbage"
+
+
 @pytest.mark.parametrize("known", [b"\xff\xfe", b"127.0.0.1 ssh-rsa AAA"])
 def test_known_hosts_that_are_no_keys(tmp_path: Path, known: bytes) -> None:
     (tmp_path / "known").write_bytes(known + b"\n")

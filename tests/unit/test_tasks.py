@@ -154,7 +154,8 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("pwd.getpwuid", nobody)
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")
+    _fleet.name_user()
     assert _fleet.owner().partition("@")[0] == str(os.getuid())
 
 

@@ -85,7 +85,7 @@ def _hops(jump: str) -> list[dict[str, Any]]:
 def _address(text: str, variable: str) -> str:
     """A name or an address. Raises BadInput where it has what belongs to other variables, or no resolver takes it."""
     if not text or re.search(r"[@\s\0]", text) or text.count(":") == 1:
-        raise BadInput(f"{variable}: {text!r} is no name and no address", "The user and the port are not part of it.")
+        raise BadInput(f"{variable}: {text!r} is no name and no address", "No user, no port and no expression.")
     try:
         text.encode("idna")
     except UnicodeError:

@@ -39,6 +39,8 @@ def dump(c: Any, to: str, inventory: str = "", database: str = "") -> None:
         if status:
             raise HostwrightError(f"{remote.name}: pg_dump failed with status {status}")
         part.rename(path)
+    except OSError as error:
+        raise HostwrightError(f"{part} can't be written: {error.strerror}", "--to names another place.") from None
     finally:
         part.unlink(missing_ok=True)
     print(f"{path}: {path.stat().st_size} bytes")

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from hostwright import config
+from hostwright import config, terminal
 from hostwright.console import Reporter
 from hostwright.errors import BadInput, Busy, HostwrightError
 from hostwright.inventory import Inventory
 from hostwright.release import drive
-from hostwright.tasks import _fleet, site
+from hostwright.tasks import _fleet, db, site
 from hostwright.tasks._task import parameters, task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -522,3 +522,18 @@ def test_a_disk_that_is_full_ends_no_deploy(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr()
     assert said.out.count("==") == 2
     assert said.err == f"note: {tmp_path}/op.jsonl can't be written any more: No space left on device\n"
+
+
+def test_a_dump_on_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copy(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(db, "_remote", lambda inventory: Journal("db1"))
+    monkeypatch.setattr(terminal, "copy", copy)
+    with pytest.raises(Exit) as caught:
+        db.dump.body(None, to=str(tmp_path / "x"))
+    assert (caught.value.code, caught.value.message) == (
+        1,
+        f"error: {tmp_path}/x.part can't be written: No space left on device\n  --to names another place.",
+    )
+    assert list(tmp_path.iterdir()) == []

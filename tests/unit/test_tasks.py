@@ -20,7 +20,7 @@ from hostwright.console import Reporter
 from hostwright.errors import BadInput, Busy, HostwrightError
 from hostwright.inventory import Inventory
 from hostwright.release import drive
-from hostwright.tasks import _fleet, db, site
+from hostwright.tasks import _fleet, _streams, db, site
 from hostwright.tasks._task import parameters, task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -497,6 +497,19 @@ def test_a_deploy_ends_with_its_own_status_and_message_whoever_reads(nobody: Pat
     assert "error: web1: deploy@127.0.0.1:1 can't be reached" in done.stderr
     (log,) = (tmp_path / "state" / "hostwright" / "shop").iterdir()
     assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == ["begin", "end"]
+
+
+def test_a_reader_that_goes_away_in_the_middle_ends_nothing(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as pipe:
+        reporter = Reporter(log=tmp_path / "op.jsonl", out=_streams._enduring(pipe))
+        reporter.event("state", state="locked")
+        assert os.read(reader, 100).endswith(b"== locked\n")
+        os.close(reader)
+        for state in ("flipped", "confirmed"):
+            reporter.event("state", state=state)
+        del reporter  # Its stream before the pipe's end.
+    assert len((tmp_path / "op.jsonl").read_text().splitlines()) == 3
 
 
 def test_no_message_gets_among_the_events(nobody: Path, tmp_path: Path) -> None:

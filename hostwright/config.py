@@ -24,7 +24,7 @@ from pydantic import (
 
 from hostwright import oncalendar, refusal, tree
 from hostwright.errors import BadInput
-from hostwright.partition.spec import Spec
+from hostwright.partition.spec import Spec, Whole
 
 GROUPS = ("web", "worker", "beat", "db", "broker")
 
@@ -67,9 +67,9 @@ Identifier = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_$-]{0,62}", IDENTIFIER)]
 EnvName = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _, no digit first")]
 Mode = Annotated[str, _like("0[0-7]{3}", 'a mode in quotes, such as "0640"')]
 Size = Annotated[str, _like("[0-9]+[kmg]?", "a size such as 10m, with k, m, g or nothing after the number")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[int, Field(ge=1, le=86400)]
-Count = Annotated[int, Field(ge=1, le=256)]
+Port = Annotated[Whole, Field(ge=1, le=65535)]
+Seconds = Annotated[Whole, Field(ge=1, le=86400)]
+Count = Annotated[Whole, Field(ge=1, le=256)]
 Module = Annotated[str, _like(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?", "a module such as shop.wsgi, or module:object")]
 Package = Annotated[str, _like("[a-z0-9][a-z0-9+.-]*", "the name of a distribution's package")]
 
@@ -299,7 +299,7 @@ class Web(Model):
     tls_key_pem: SecretStr | None = None
     redirect_to_tls: bool = True
     """Answer plain http with a redirect; without TLS it does nothing."""
-    hsts_seconds: Annotated[int, Field(ge=0)] = 0
+    hsts_seconds: Annotated[Whole, Field(ge=0)] = 0
     """Of Strict-Transport-Security; 0: no such header."""
     upload_limit: Size = "10m"
     """Of a request; a larger one gets 413."""
@@ -333,7 +333,7 @@ class Health(Model):
     scheme: Literal["http", "https"] = "http"
     """Sent as X-Forwarded-Proto."""
     headers: dict[Annotated[str, _like("[A-Za-z0-9-]+", "letters, digits and -")], Header] = {}
-    status: list[Annotated[int, Field(ge=100, le=599)]] = [200]
+    status: list[Annotated[Whole, Field(ge=100, le=599)]] = [200]
     """Those that count as healthy."""
     deadline: Seconds = 30
     """For the start and all tries."""
@@ -418,7 +418,7 @@ class Database(Model):
 class Redis(Model):
     """Redis on the host of the group broker."""
 
-    databases: dict[Identifier, Annotated[int, Field(ge=0, le=63)]] = {"broker": 0}
+    databases: dict[Identifier, Annotated[Whole, Field(ge=0, le=63)]] = {"broker": 0}
     """Its databases by use, so that one may be flushed without the others: name -> number."""
     password: SecretStr | None = None
     """Without one, Redis listens on 127.0.0.1 only."""

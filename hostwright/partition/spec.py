@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -16,9 +17,29 @@ from pydantic import (
     Tag,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+
+def _no_boolean(value: Any) -> Any:
+    """What YAML reads `yes` and `no` as would be 1 and 0 for Python."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "must be a whole number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Interval = Literal["hour", "day", "week", "month", "quarter", "year"]
 Strategy = Literal["declarative", "landing", "trigger"]
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be text or a whole number: put yes, no, on and off in quotes")
+    return value
+
+
+Value = Annotated[str | int, BeforeValidator(_value)]
+"""Of a key that rows are told apart by."""
 
 
 def _zone(name: str) -> str:
@@ -73,7 +94,7 @@ class ArchiveServer(BaseModel):
 
     server: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/._:-]+$")]
     """Its name or address, as the database host knows it; or the directory of a unix socket there."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    port: Annotated[Whole, Field(ge=1, le=65535)] = 5432
     name: Annotated[str, StringConstraints(min_length=1)]
     """The database there."""
     user: Annotated[str, StringConstraints(min_length=1)]
@@ -98,9 +119,9 @@ class Subpartition(BaseModel):
     """A column that is never NULL."""
     method: Literal["list", "hash"] = "hash"
     """How rows of one child are told apart."""
-    values: dict[str, list[str | int]] = {}
+    values: dict[str, list[Value]] = {}
     """Of a `list`: suffix of the name -> values. A row with another value is refused."""
-    modulus: Annotated[int, Field(ge=2, le=128)] = 4
+    modulus: Annotated[Whole, Field(ge=2, le=128)] = 4
     """Of a `hash`: the number of tables that a child is made of."""
 
     @model_validator(mode="after")
@@ -133,13 +154,13 @@ class PartitionSpec(TableSpec):
     method: Literal["range", "list", "hash"] = "range"
     """How rows are told apart. `list` and `hash` need a server with declarative partitions (11); their children are
     made once."""
-    interval: Interval | Annotated[int, Field(ge=1)] = "month"
+    interval: Interval | Annotated[Whole, Field(ge=1)] = "month"
     """What one child table of a range holds: a period of time, or that many values of an integer key."""
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     """Where periods of time begin at midnight. For keys without a time zone: the zone that their values are of."""
-    values: dict[str, list[str | int]] = {}
+    values: dict[str, list[Value]] = {}
     """The children of a `list`: suffix of the name -> values."""
-    modulus: Annotated[int, Field(ge=2, le=1024)] = 8
+    modulus: Annotated[Whole, Field(ge=2, le=1024)] = 8
     """The number of children of a `hash`."""
     subpartition: Subpartition | None = None
     """Each child that is made from now on is divided by list or hash; null: it is not. For `declarative`."""
@@ -153,9 +174,9 @@ class PartitionSpec(TableSpec):
     """How a plain table with rows becomes a declarative one. `attach`: all that is there becomes the first child, and
     nothing is copied; `drain`: rows are moved to the child of their period in small batches, with writers on; `copy`:
     in one transaction, with the table locked."""
-    premake: Annotated[int, Field(ge=1, le=120)] = 3
+    premake: Annotated[Whole, Field(ge=1, le=120)] = 3
     """How many periods ahead have a child table."""
-    keep: Annotated[int, Field(ge=1, le=1200)] | None = 12
+    keep: Annotated[Whole, Field(ge=1, le=1200)] | None = 12
     """How many whole periods before the current one are kept; null: all."""
     retention: Literal["detach", "archive", "drop"] = "detach"
     """What happens to a child that is older: `detach` leaves it as a table of its own, `archive` moves that to another

@@ -211,6 +211,31 @@ def test_a_key_that_is_no_text(key: Any) -> None:
         config.load({**MINIMAL, key: "canary"})
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"web": {"wsgi": "a", "workers": True}}, "site.web.workers: must be a whole number"),
+        ({"web": {"wsgi": "a", "hsts_seconds": True}}, "site.web.hsts_seconds: must be a whole number"),
+        ({"releases": {"keep": True}}, "site.releases.keep: must be a whole number"),
+        ({"services": {"redis": {"databases": {"a": False}}}}, "site.services.redis.databases.a: must be a whole"),
+        ({"partitions": [{"table": "t", "key": "k", "keep": True}]}, "site.partitions.0.keep: must be a whole number"),
+        ({"partitions": [{"table": "t", "key": "k", "interval": True}]}, "site.partitions.0.interval: must be 'hour'"),
+        (
+            {"partitions": [{"table": "t", "key": "k", "method": "list", "values": {"no": [False]}}]},
+            "site.partitions.0.values.no.0: must be text or a whole number: put yes, no, on and off in quotes",
+        ),
+    ],
+)
+def test_yes_and_no_are_no_numbers(changes: dict[str, Any], message: str) -> None:
+    assert message in refusal(**changes)
+
+
+def test_a_number_may_come_as_text_from_a_template() -> None:
+    site = config.load({**MINIMAL, "web": {"wsgi": "a", "workers": "4"}, "releases": {"keep": "7"}})
+    assert site.web is not None
+    assert (site.web.workers, site.releases.keep) == (4, 7)
+
+
 def test_every_wrong_key_is_reported_at_once() -> None:
     assert refusal(helth={}, manag=[]).count("\n") == 1
 

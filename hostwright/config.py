@@ -530,7 +530,13 @@ class Site(Model):
         names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
         if self.celery:
             names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])
-        tables = [f"{p.database or ''} {p.schema_name}.{p.table_name}".strip() for p in self.partitions]
+        databases = [database.name for database in self.services.databases]
+        for spec in self.partitions:
+            # A site without databases of its own has them elsewhere, and names them by --dsn.
+            if databases and spec.database and spec.database not in databases:
+                raise ValueError(f"partitions: {spec.table}: services.databases has no {spec.database}")
+        first = databases[0] if databases else ""
+        tables = [f"{p.database or first} {p.schema_name}.{p.table_name}".strip() for p in self.partitions]
         both = sorted({table for table in tables if tables.count(table) > 1})
         if both:
             raise ValueError(f"partitions: there twice: {', '.join(both)}")
@@ -538,6 +544,17 @@ class Site(Model):
         if twice:
             raise ValueError(f"two processes or timers would share a unit's name: {', '.join(twice)}")
         return self
+
+    def database_of(self, spec: Spec) -> Database:
+        """The database that the table of `spec` is in. Raises BadInput where the site has none."""
+        own = self.services.databases
+        found = next((database for database in own if database.name == (spec.database or own[0].name)), None)
+        if found is None:
+            raise BadInput(
+                f"partitions: {spec.table}: the site has no database {spec.database or 'of its own'}",
+                "services.databases describes it; --dsn names one that is elsewhere.",
+            )
+        return found
 
     def database_owner(self, database: Database) -> str:
         """The database role that owns `database`."""

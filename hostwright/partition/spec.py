@@ -72,6 +72,11 @@ class TableSpec(BaseModel):
     def table_name(self) -> str:
         return self.table.rpartition(".")[2]
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the table may be called: with its schema, and without."""
+        return f"{self.schema_name}.{self.table_name}", self.table_name
+
 
 class SplitSpec(TableSpec):
     """One table whose wide columns are kept in a table of their own, behind a view of its name."""

@@ -36,27 +36,22 @@ def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[Spec
     from hostwright.partition import connection
 
     found = inventories.load(inventory)
-    specs = [spec for spec in found.site.partitions if not table or table in (spec.table, spec.table_name)]
+    specs = [spec for spec in found.site.partitions if not table or table in spec.names]
     if not specs:
         raise BadInput(f"no partition spec for {table}" if table else "the site has no partitions", "See `partitions`.")
     with contextlib.ExitStack() as stack:
-        opened: dict[str, Any] = {}
-        for spec in specs:
-            name = dsn or spec.database or found.site.services.databases[0].name
-            if name in opened:
-                continue
-            if dsn:
-                opened[name] = stack.enter_context(connection.direct(dsn))
-                continue
-            database = next((d for d in found.site.services.databases if d.name == name), None)
-            if database is None:
-                raise BadInput(f"partitions: {spec.table}: the site has no database {name}", "See services.databases.")
-            remote = _fleet.remotes(found, [_fleet.database_host(found)])[0]
-            role = found.site.database_owner(database)
-            opened[name] = stack.enter_context(connection.through(remote, name, role))
-        default = next(iter(opened))
+        if dsn:
+            given = stack.enter_context(connection.direct(dsn))
+            databases = [(spec, given) for spec in specs]
+        else:
+            opened: dict[str, Any] = {}
+            for database in {database.name: database for database in map(found.site.database_of, specs)}.values():
+                remote = _fleet.remotes(found, [_fleet.database_host(found)])[0]
+                role = found.site.database_owner(database)
+                opened[database.name] = stack.enter_context(connection.through(remote, database.name, role))
+            databases = [(spec, opened[found.site.database_of(spec).name]) for spec in specs]
         try:
-            yield [(spec, opened[dsn or spec.database or default]) for spec in specs]
+            yield databases
         except psycopg2.Error as error:
             raise HostwrightError(f"the database: {str(error).strip()}", "What was done before stays.") from None
 

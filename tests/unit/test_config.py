@@ -171,6 +171,20 @@ def test_a_wrong_key_is_named_by_its_path(changes: dict[str, Any], message: str)
             {"processes": [{"name": "a", "command": ["x"], "singleton": True, "count": 2}]},
             "site: the process a is a singleton, so its count must be 1",
         ),
+        (
+            {
+                "services": {"databases": [{"name": "shop"}]},
+                "partitions": [{"table": "t", "key": "k", "database": "other"}],
+            },
+            "site: partitions: t: services.databases has no other",
+        ),
+        (
+            {
+                "services": {"databases": [{"name": "shop"}]},
+                "partitions": [{"table": "t", "key": "k", "database": "shop"}, {"table": "public.t", "key": "k"}],
+            },
+            "site: partitions: there twice: shop public.t",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_by_its_path_and_not_shown(changes: dict[str, Any], message: str) -> None:

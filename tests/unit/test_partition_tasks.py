@@ -1,0 +1,65 @@
+"""`fab partition.*`: which table is looked for in which database."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hostwright import config
+from hostwright import inventory as inventories
+from hostwright.errors import BadInput
+from hostwright.inventory import Inventory
+from hostwright.partition import connection
+from hostwright.tasks import partition
+
+BIG, EVENTS = {"table": "big", "key": "id"}, {"table": "events", "key": "id"}
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Table -> the database that a task works in."""
+
+    @contextlib.contextmanager
+    def through(remote: Any, database: str, role: str) -> Iterator[str]:
+        yield f"{role}@{remote.name}/{database}"
+
+    @contextlib.contextmanager
+    def direct(dsn: str) -> Iterator[str]:
+        yield dsn
+
+    def open_(databases: list[Any], partitions: list[Any], dsn: str = "", table: str = "") -> dict[str, str]:
+        services = {"databases": databases}
+        data = {"name": "shop", "source": {"git": "."}, "services": services, "partitions": partitions}
+        found = Inventory(config.load(data), {"db": ["db1"]}, {"db1": {"ansible_user": "deploy"}})
+        monkeypatch.setattr(inventories, "load", lambda inventory: found)
+        with partition._databases("", dsn, table) as those:
+            return {spec.table: found for spec, found in those}
+
+    monkeypatch.setattr(connection, "through", through)
+    monkeypatch.setattr(connection, "direct", direct)
+    return open_
+
+
+def test_a_table_is_in_the_site_s_first_database_unless_it_names_another(opened: Any) -> None:
+    databases = [{"name": "shop"}, {"name": "reports", "owner": "ann"}]
+    big, events = {"big": "ann@db1/reports"}, {"events": "shop@db1/shop"}
+    assert opened(databases, [{**BIG, "database": "reports"}, EVENTS]) == big | events
+    assert opened(databases, [EVENTS, {**BIG, "database": "reports"}]) == big | events
+    assert opened(databases, [{**BIG, "database": "reports"}, EVENTS], table="events") == events
+    everything = {"big": "service=x", "events": "service=x"}
+    assert opened(databases, [{**BIG, "database": "reports"}, EVENTS], dsn="service=x") == everything
+
+
+def test_a_site_whose_database_is_elsewhere(opened: Any) -> None:
+    assert opened([], [EVENTS], dsn="service=x") == {"events": "service=x"}
+    for spec, what in ((EVENTS, "of its own"), ({**EVENTS, "database": "reports"}, "reports")):
+        with pytest.raises(BadInput, match=f"partitions: events: the site has no database {what}"):
+            opened([], [spec])
+
+
+@pytest.mark.parametrize(("table", "name"), [("events", "public.events"), ("public.events", "events")])
+def test_a_table_is_named_with_its_schema_or_without(opened: Any, table: str, name: str) -> None:
+    assert list(opened([{"name": "shop"}], [{**EVENTS, "table": table}], table=name)) == [table]

@@ -51,6 +51,18 @@ class Inventory:
         return found
 
 
+OF_FAB = ("site.source.", "site.partitions.")
+"""What of the site model fab itself uses as it is, even where any text is a valid value."""
+CONNECTION = (
+    "ansible_host",
+    "ansible_port",
+    "ansible_ssh_private_key_file",
+    "ansible_ssh_common_args",
+    "ansible_ssh_extra_args",
+    "hostwright_deploy_user",
+)
+"""The variables of a host that fab connects with."""
+
 Evaluate = Callable[[str, str], Any]
 """(host, expression) -> what Ansible itself makes of the expression; raises BadInput where it can't."""
 
@@ -74,8 +86,8 @@ def parse(
 ) -> Inventory:
     """The inventory of what `ansible-inventory --list` printed.
 
-    Of the expressions that only Ansible understands, with its filters and lookups, `evaluate` gets those of
-    `site.source`, which fab uses, or all of them if `whole`; the others are left as they are.
+    Of the expressions that only Ansible understands, with its filters and lookups, `evaluate` gets those that fab
+    uses, and all of them if `whole`, or if a key needs another type; the others are left as they are.
     """
     groups = {name: _members(listed, name, set()) for name in listed if name != "_meta"}
     variables: Mapping[str, Mapping[str, Any]] = listed.get("_meta", {}).get("hostvars", {})
@@ -87,22 +99,46 @@ def parse(
     host = next((host for host, values in variables.items() if "site" in values), None)
     if host is None:
         raise BadInput(f"{origin} has no variable `site`", tree.EVERY_KEY)
-    known = {**variables[host], "groups": groups, "hostvars": variables, "inventory_hostname": host}
+    shared = {"groups": groups, "hostvars": variables}
+    left: list[str] = []
 
-    def ansible(path: str, expression: str) -> Any:
-        if not whole and not path.startswith("site.source."):
-            return expression
-        try:
-            return evaluate(host, expression)
-        except BadInput as error:
-            raise BadInput(f"{path}: {error.message}", error.hint) from None
+    def resolved(path: str, host: str, value: Any, whole: bool) -> Any:
+        def ansible(path: str, expression: str) -> Any:
+            if not whole and not path.startswith(OF_FAB):
+                left.append(path)
+                return expression
+            try:
+                return evaluate(host, expression)
+            except BadInput as error:
+                raise BadInput(f"{path}: {error.message}", error.hint) from None
 
-    site = config.load(resolve(variables[host]["site"], known, ansible))
+        return resolve(value, {**variables[host], **shared, "inventory_hostname": host}, ansible, path)
+
+    def load(whole: bool) -> config.Site:
+        return config.load(resolved("site", host, variables[host]["site"], whole))
+
+    try:
+        site = load(whole)
+    except BadInput:
+        if not left:
+            raise
+        site = load(whole=True)  # An expression that was left as it is may be what did not fit its key.
     empty = [f"the group {group} has no hosts: {need}" for group, need in _needs(site) if not groups.get(group)]
     if empty:
         raise BadInput("\n".join(dict.fromkeys(empty)), f"Name them below `children` in hosts.yml of {origin}.")
-    _check_addresses(site, groups, variables)
-    return Inventory(site, groups, variables)
+    connections = dict(variables)
+    for name in dict.fromkeys(name for group in config.GROUPS for name in groups.get(group, ())):
+        own = {
+            key: resolved(f"{name}: {key}", name, variables[name][key], whole=True)
+            for key in CONNECTION
+            if key in variables[name]
+        }
+        nothing = [key for key, value in own.items() if value is None]
+        if nothing:
+            raise BadInput(f"{name}: {nothing[0]} is null", "Give it a value, or leave it out.")
+        connections[name] = {**variables[name], **own}
+    _check_addresses(site, groups, connections)
+    return Inventory(site, groups, connections)
 
 
 def _needs(site: config.Site) -> Iterator[tuple[str, str]]:
@@ -132,7 +168,7 @@ def _check_addresses(
     for server in (host for group, use in used.items() if use for host in groups.get(group, ())):
         for host in hosts if set(hosts) - {server} else ():
             address = str(variables[host].get("ansible_host", host))
-            if not _is_ipv4(address) and not _is_expression(address):
+            if not _is_ipv4(address):
                 raise BadInput(
                     f"{host}: ansible_host must be an IPv4 address, as {server} lets it in by that; it is {address}",
                     "Where all groups have the same one host, a name does.",
@@ -214,10 +250,13 @@ def resolve(
         ) from None
     except jinja2.TemplateAssertionError:
         return ansible(path, value)  # A filter or test of Ansible's.
-    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        raise BadInput(f"{path}: {error}", "It is no Jinja expression; {% raw %} keeps braces as they are.") from None
+    except (jinja2.TemplateError, *_RAISED) as error:
+        said = str(error) or type(error).__name__
+        raise BadInput(f"{path}: {said}", "It is no Jinja expression; {% raw %} keeps braces as they are.") from None
 
 
+_RAISED = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError, MemoryError)
+"""What the methods and filters of an expression raise."""
 _OF_ANSIBLE = re.compile(
     "'(lookup|query|q|now|omit|inventory_dir|inventory_file|group_names|playbook_dir|ansible_version)' is undefined"
 )

@@ -108,7 +108,37 @@ def test_a_host_that_another_lets_in_has_an_ipv4_address(address: dict[str, str]
     )
     inventory.parse(listed("web1", address))
     inventory.parse(listed("db1", {"ansible_host": "10.0.0.1"}))
-    inventory.parse(listed("db1", {"ansible_host": "{{ where }}"}))
+    assert refusal(listed("db1", {"ansible_host": "{{ 'web1' }}.example.com"})).endswith("it is web1.example.com")
+
+
+def connected(**variables: Any) -> inventory.Inventory:
+    web1 = {"site": {**SITE, "web": {"wsgi": "a"}}, "number": 9, "nothing": None, **variables}
+    unused = {"ansible_host": "{{ missing }}"}
+    listed = {"_meta": {"hostvars": {"web1": web1, "other": unused}}, "web": {"hosts": ["web1"]}}
+    return inventory.parse(listed, evaluate=lambda host, expression: f"{host} {expression}")
+
+
+def test_a_host_s_own_expressions_say_how_to_connect_to_it() -> None:
+    found = connected(
+        ansible_host="10.0.0.{{ number }}", ansible_port="{{ number }}", ansible_ssh_private_key_file="{{ 'k' | own }}"
+    ).variables["web1"]
+    assert (found["ansible_host"], found["ansible_port"]) == ("10.0.0.9", 9)
+    assert found["ansible_ssh_private_key_file"] == "web1 {{ 'k' | own }}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("ansible_host", "{{ missing }}", "web1: ansible_host: 'missing' is undefined"),
+        ("ansible_host", None, "web1: ansible_host is null"),
+        ("ansible_port", "{{ nothing }}", "web1: ansible_port is null"),
+        ("hostwright_deploy_user", None, "web1: hostwright_deploy_user is null"),
+    ],
+)
+def test_a_connection_that_is_not_known(key: str, value: Any, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        connected(**{key: value})
+    assert caught.value.message == message
 
 
 # --- limits
@@ -215,6 +245,9 @@ def test_expressions(value: Any, resolved: Any) -> None:
         ("{{ text", "site.env.A: unexpected end of template, expected 'end of print statement'."),
         ("{{ number + text }}", "site.env.A: unsupported operand type(s) for +: 'int' and 'str'"),
         ("{{ 1 // 0 }}", "site.env.A: integer division or modulo by zero"),
+        ("{{ text.encode('nope') }}", "site.env.A: unknown encoding: nope"),
+        ("{{ [].pop() }}", "site.env.A: pop from empty list"),
+        ("{{ 'x' * 10 ** 18 }}", "site.env.A: MemoryError"),
     ],
 )
 def test_an_expression_that_can_not_be_resolved_is_named_by_its_key(value: str, message: str) -> None:
@@ -255,6 +288,21 @@ def test_fab_asks_ansible_for_the_source_alone_and_config_check_for_all() -> Non
     found = inventory.parse(listed, evaluate=evaluate).site
     assert (found.source.git, found.env["A"]) == ("web1 {{ 'a' | own }}", "{{ 'b' | own }}")
     assert inventory.parse(listed, evaluate=evaluate, whole=True).site.env["A"] == "web1 {{ 'b' | own }}"
+
+
+def test_what_ansible_makes_of_a_key_with_a_type_is_what_a_deploy_works_with() -> None:
+    """As `fab config.check` does."""
+    web = {"wsgi": "a", "workers": "{{ '3' | own }}"}
+    site = {**SITE, "web": web, "partitions": [{"table": "{{ 't' | own }}", "key": "k"}]}
+    listed = {"_meta": {"hostvars": {"web1": {"site": site}}}, "web": {"hosts": ["web1"]}}
+
+    def evaluate(host: str, expression: str) -> str:
+        return expression.split("'")[1]
+
+    found = inventory.parse(listed, evaluate=evaluate).site
+    assert found == inventory.parse(listed, evaluate=evaluate, whole=True).site
+    assert found.web is not None
+    assert (found.web.workers, found.partitions[0].table) == (3, "t")
 
 
 def test_what_ansible_can_not_resolve_is_named_by_its_key() -> None:

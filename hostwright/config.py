@@ -162,7 +162,7 @@ class Source(Model):
     """Where the code comes from; exactly one of `git`, `path`, `pypi` and `archive`."""
 
     git: Line | None = None
-    """A repository: a URL, or a path on the controller (`.` is where fab runs)."""
+    """A repository: a URL, or a path on the controller (`.` is where fab runs). Its submodules are left out."""
     ref: Line = "HEAD"
     """The branch, tag or commit that is deployed unless `--ref` names another."""
     path: Line | None = None
@@ -590,7 +590,16 @@ def shown(site: Site) -> dict[str, Any]:
         return [hidden(item) for item in value] if isinstance(value, list) else value
 
     dumped: dict[str, Any] = hidden(site.model_dump(mode="json"))
+    for key in ("git", "archive"):
+        dumped["source"][key] = without_credentials(dumped["source"][key] or "") or None
+    for key in ("packages", "requirements"):
+        dumped["dependencies"][key] = [without_credentials(line) for line in dumped["dependencies"][key]]
     return dumped
+
+
+def without_credentials(text: str) -> str:
+    """`text` without what says who one is in its URLs; the user that ssh needs stays."""
+    return re.sub(r"(?<=://)(?<!ssh://)[^/\s]*@|(?<=://)[^/\s:]*:[^/\s]*@", "**********@", text)
 
 
 def _secrets(value: Any) -> set[str]:

@@ -5,25 +5,42 @@ from __future__ import annotations
 import copy
 import gzip
 import hashlib
+import http.client
 import io
 import lzma
+import os
 import re
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
 import urllib.request
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hostwright.config import Source
+from hostwright.config import Source, without_credentials
 from hostwright.errors import BadInput
 
 RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 LEFT_OUT = {".git", "__pycache__", ".venv", "node_modules", ".mypy_cache", ".pytest_cache"}
 """Never part of a release that is made from a directory."""
+OF_A_REPOSITORY = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+}
+"""Those of `git rev-parse --local-env-vars` that lead to other files than those of the directory that git is given."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +74,14 @@ def build(source: Source, ref: str = "", dirty: bool = False, now: float | None 
     elif ref:
         raise BadInput("--ref: only a source with `git` has refs", "See source in the site model.")
     elif source.path:
-        data = _directory(_path("source.path", source.path) / source.subdir)
+        data = _directory(_top(source.path, source.subdir))
         commit, ref = hashlib.sha256(data).hexdigest(), source.path
     elif source.pypi:
         data = _repacked(_sdist(source.pypi, source.version or ""), source.subdir)
         commit, ref = source.version or "", f"{source.pypi}=={source.version}"
     else:
         data = _repacked(_archive(source.archive or "", source.sha256 or ""), source.subdir)
-        commit, ref = source.sha256 or "", source.archive or ""
+        commit, ref = source.sha256 or "", without_credentials(source.archive or "")
     return Artifact(release_for(commit, now), data, hashlib.sha256(data).hexdigest(), ref, commit)
 
 
@@ -75,8 +92,10 @@ def check(source: Source) -> None:
         if not _commit(repository, source.ref):
             raise _no_ref("source.ref", repository, source.ref)
     elif source.path:
-        _existing(_path("source.path", source.path) / source.subdir)
-    elif source.archive and "://" not in source.archive and not _path("source.archive", source.archive).is_file():
+        _top(source.path, source.subdir)
+    elif source.archive and "://" in source.archive:
+        _check_url(source.archive)
+    elif source.archive and not _path("source.archive", source.archive).is_file():
         raise _no_archive(source.archive)
 
 
@@ -88,8 +107,10 @@ def release_for(commit: str, now: float | None = None) -> str:
 
 
 def _run_git(*argv: str) -> subprocess.CompletedProcess[bytes]:
+    # Git tells its hooks and aliases which repository they are of, and the source may be another.
+    environment = {key: value for key, value in os.environ.items() if key not in OF_A_REPOSITORY}
     try:
-        return subprocess.run(["git", *argv], capture_output=True, check=False)
+        return subprocess.run(["git", *argv], capture_output=True, check=False, env={**environment, "LC_ALL": "C"})
     except FileNotFoundError:
         raise BadInput("source.git: git is not installed", "Install it: apt-get install git") from None
 
@@ -101,13 +122,12 @@ def _git(source: Source, ref: str, dirty: bool) -> tuple[str, bytes]:
         with tempfile.TemporaryDirectory() as clone:
             done = _run_git("clone", "-q", "--bare", "--", origin, clone)
             if done.returncode:
-                said = done.stderr.decode(errors="replace").strip()
-                raise BadInput(f"source.git: {origin} can't be cloned: {said[-300:]}")
+                said = without_credentials(done.stderr.decode(errors="replace").strip())
+                raise BadInput(f"source.git: {without_credentials(origin)} can't be cloned: {said[-300:]}")
             return _archived(clone, source, ref)
     origin = _repository(origin)
-    changed = (
-        _run_git("-C", origin, "status", "--porcelain", "--untracked-files=no", "--", ".").stdout.decode().splitlines()
-    )
+    asked = _run_git("-C", origin, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    changed = asked.stdout.decode(errors="replace").splitlines()
     if changed and not dirty and ref.isprintable() and _commit(origin, ref or source.ref) == _commit(origin, "HEAD"):
         raise BadInput(
             f"source.git: {origin} has changes that are not committed: {', '.join(line[3:] for line in changed[:3])}",
@@ -125,8 +145,12 @@ def _repository(git: str) -> str:
     path = str(_path("source.git", git))
     if not Path(path).is_dir():
         raise BadInput(f"source.git: there is no directory {git}", "It is relative to where fab runs.")
-    if _run_git("-C", path, "rev-parse", "--git-dir").returncode:
-        raise BadInput(f"source.git: {path} is no git repository", "Use source.path for a plain directory.")
+    asked = _run_git("-C", path, "rev-parse", "--git-dir")
+    if asked.returncode:
+        why, _, more = asked.stderr.decode(errors="replace").strip().partition("\n")
+        if "not a git repository" in why:
+            raise BadInput(f"source.git: {path} is no git repository", "Use source.path for a plain directory.")
+        raise BadInput(f"source.git: {path}: git says: {why.removeprefix('fatal: ')}", " ".join(more.split()))
     return path
 
 
@@ -150,7 +174,9 @@ def _no_archive(where: str) -> BadInput:
     return BadInput(f"source.archive: there is no file {where}", "It is relative to where fab runs.")
 
 
-def _existing(top: Path) -> Path:
+def _top(path: str, subdir: str) -> Path:
+    """The directory of a source that is one. Raises BadInput where there is none."""
+    top = _path("source.subdir", str(_path("source.path", path) / subdir))
     if not top.is_dir():
         raise BadInput(f"source.path: there is no directory {top}", "It is relative to where fab runs.")
     return top
@@ -166,7 +192,7 @@ def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
     key, ref = ("--ref", ref) if ref else ("source.ref", source.ref)
     commit = "" if ref.startswith("-") or not ref.isprintable() else _commit(repository, ref)
     if not commit:
-        raise _no_ref(key, source.git or repository, ref)
+        raise _no_ref(key, without_credentials(source.git or repository), ref)
     prefix = _run_git("-C", repository, "rev-parse", "--show-prefix").stdout.decode().strip()
     subdir = str(PurePosixPath(prefix or ".") / source.subdir)
     tree = commit if subdir == "." else f"{commit}:{subdir}"
@@ -176,6 +202,12 @@ def _archived(repository: str, source: Source, ref: str) -> tuple[str, bytes]:
     if packed.returncode:
         said = packed.stderr.decode(errors="replace").strip()
         raise BadInput(f"source.subdir: {ref} has no directory {subdir}", said[-300:])
+    listed = _run_git("-C", top, "ls-tree", "-r", "-z", tree).stdout.decode(errors="replace").split("\0")
+    if listed == [""]:
+        raise BadInput(f"source.git: {ref} holds no files", "git add and git commit put some there.")
+    submodules = [line.partition("\t")[2] for line in listed if line.startswith("160000 ")]
+    if submodules:
+        print(f"note: source.git: {ref} has submodules, which are left out: {', '.join(submodules)}", file=sys.stderr)
     return commit, _compressed(packed.stdout)
 
 
@@ -184,15 +216,31 @@ def _compressed(data: bytes) -> bytes:
 
 
 def _directory(top: Path) -> bytes:
-    _existing(top)
-    paths = sorted(p for p in top.rglob("*") if not LEFT_OUT & set(p.relative_to(top).parts) and p.suffix != ".pyc")
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for path in paths:
-            if path.is_symlink() or path.is_file() or path.is_dir():
+    found = False
+    try:
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for path in _below(top):
                 tar.inodes = {}  # type: ignore[attr-defined]  # a second name of a file is a file, not a link
                 tar.add(path, arcname=str(path.relative_to(top)), recursive=False, filter=_anonymous)
+                found = True
+    except OSError as error:
+        raise BadInput(f"source.path: {error.filename or top} can't be read: {error.strerror or error}") from None
+    if not found:
+        raise BadInput(f"source.path: {top} is empty", "It is the directory that becomes the release.")
     return _compressed(out.getvalue())
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """What of a directory is part of a release. Raises OSError for a directory that can't be read."""
+    for path in sorted(top.iterdir()):
+        if path.name in LEFT_OUT or path.suffix == ".pyc":
+            continue
+        is_directory = path.is_dir() and not path.is_symlink()
+        if is_directory or path.is_symlink() or path.is_file():
+            yield path
+        if is_directory:
+            yield from _below(path)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -203,8 +251,6 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def _sdist(project: str, version: str) -> bytes:
     """The sdist of a project on the package index."""
-    import sys
-
     with tempfile.TemporaryDirectory() as target:
         # pip asks a sdist for its metadata, which takes what it is built with: as wheels, in an environment of its own.
         argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={project}", "-d", target]
@@ -217,19 +263,31 @@ def _sdist(project: str, version: str) -> bytes:
         return found[0].read_bytes()
 
 
+def _check_url(where: str) -> None:
+    if where != without_credentials(where):
+        raise BadInput(
+            f"source.archive: {without_credentials(where)} holds a user or a password, which are not sent",
+            "Fetch the archive first, and name its path.",
+        )
+    if not where.startswith("https://"):
+        raise BadInput(f"source.archive: {where} is no https URL and no path")
+
+
 def _archive(where: str, sha256: str) -> bytes:
-    if where.startswith("https://"):
+    if "://" in where:
+        _check_url(where)
         try:
             with urllib.request.urlopen(where, timeout=60) as answer:
                 data: bytes = answer.read()
-        except OSError as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise BadInput(f"source.archive: {where} can't be fetched: {error}") from None
-    elif "://" in where:
-        raise BadInput(f"source.archive: {where} is no https URL and no path")
     elif not _path("source.archive", where).is_file():
         raise _no_archive(where)
     else:
-        data = _path("source.archive", where).read_bytes()
+        try:
+            data = _path("source.archive", where).read_bytes()
+        except OSError as error:
+            raise BadInput(f"source.archive: {where} can't be read: {error.strerror}") from None
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise BadInput(f"source.archive: {where} has the sha256 {found}, not {sha256}", "Check where it comes from.")

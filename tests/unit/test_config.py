@@ -341,3 +341,20 @@ def test_a_secret_is_hidden_within_other_texts_too() -> None:
     assert "canary" not in str(shown)
     assert shown["env"] == {"BROKER_URL": "redis://:**********@h/0", "MODE": "db"}
     assert shown["processes"][0]["command"] == ["mail", "--password=**********"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:canary@example.com/x.git", "https://**********@example.com/x.git"),
+        ("https://canary@example.com/x.git", "https://**********@example.com/x.git"),
+        ("ssh://git:canary@example.com:22/x.git", "ssh://**********@example.com:22/x.git"),
+        ("ssh://git@example.com/x.git", "ssh://git@example.com/x.git"),
+        ("git@example.com:x.git", "git@example.com:x.git"),
+        ("https://example.com/x@y.git", "https://example.com/x@y.git"),
+    ],
+)
+def test_a_token_in_an_address_is_not_shown(url: str, shown: str) -> None:
+    site = config.load({**MINIMAL, "source": {"git": url}, "dependencies": {"packages": [f"x @ git+{url}"]}})
+    assert config.shown(site)["source"]["git"] == shown
+    assert config.shown(site)["dependencies"]["packages"] == [f"x @ git+{shown}"]

@@ -181,6 +181,69 @@ def test_no_git_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(Source(git="https://example.com/x.git")) == "source.git: git is not installed"
 
 
+def test_what_git_tells_a_hook_is_not_about_the_source(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    (other / "mine").write_text("")
+    git(other, "add", "-A")
+    git(other, "commit", "-q", "-m", "other")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    for where in (str(repository), repository.as_uri()):
+        assert files(source.build(Source(git=where)))["manage.py"] == "v2"
+
+
+def test_a_repository_that_git_does_not_trust(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(BadInput) as caught:
+        source.build(Source(git=str(repository)))
+    assert caught.value.message.startswith(f"source.git: {repository}: git says: detected dubious ownership")
+    assert f"git config --global --add safe.directory {repository}" in caught.value.hint
+
+
+def test_submodules_are_left_out_aloud(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commit = git(repository, "rev-parse", "HEAD")
+    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{commit},app/theme")
+    git(repository, "commit", "-q", "-m", "a submodule")
+    assert "app/theme" in files(source.build(Source(git=str(repository)), dirty=True))
+    said = "note: source.git: HEAD has submodules, which are left out: app/theme\n"
+    assert capsys.readouterr().err == said
+    source.build(Source(git=str(repository)), "v1")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_commit_without_files(repository: Path) -> None:
+    git(repository, "rm", "-q", "-r", ".")
+    git(repository, "commit", "-q", "-m", "nothing")
+    assert refusal(Source(git=str(repository))) == "source.git: HEAD holds no files"
+
+
+def test_changes_to_a_file_whose_name_is_no_text(repository: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (repository / name).write_text("1")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "three")
+    git(repository, "config", "core.quotepath", "false")
+    (repository / name).write_text("2")
+    assert refusal(Source(git=str(repository))).endswith("has changes that are not committed: caf\ufffd")
+
+
+def test_a_refusal_shows_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "none")
+    assert "https://**********@example.com/x.git can't be cloned: " in refusal(
+        Source(git="https://user:canary@example.com/x.git")
+    )
+    for url in ("https://user:canary@example.com/a.tgz", "http://canary@example.com/a.tgz"):
+        for ask in (source.build, source.check):
+            with pytest.raises(BadInput, match="holds a user or a password") as caught:
+                ask(Source(archive=url, sha256="0" * 64))
+            assert "canary" not in str(caught.value)
+
+
 # --- a directory
 
 
@@ -210,6 +273,46 @@ def test_a_file_that_has_two_names_is_two_files(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     assert refusal(Source(path=f"{tmp_path}/none")) == f"source.path: there is no directory {tmp_path}/none"
     assert refusal(Source(path=str(tmp_path), subdir="x")) == f"source.path: there is no directory {tmp_path}/x"
+
+
+def test_a_directory_without_files(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    assert refusal(Source(path=str(tmp_path))) == f"source.path: {tmp_path} is empty"
+
+
+@pytest.mark.parametrize("method", ["iterdir", "is_dir"])
+def test_a_directory_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    (tmp_path / "sub").mkdir()
+    real = getattr(Path, method)
+
+    def denied(path: Path) -> Any:
+        if path.name == "sub":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, method, denied)
+    assert refusal(Source(path=str(tmp_path))) == f"source.path: {tmp_path}/sub can't be read: Permission denied"
+
+
+def test_an_archive_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    wanted = described(tmp_path / "a", SDIST)
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    assert refusal(wanted) == f"source.archive: {tmp_path}/a can't be read: Permission denied"
+
+
+def test_a_name_that_no_path_can_have(tmp_path: Path) -> None:
+    wanted = Source(path=str(tmp_path), subdir="x" * 300)
+    for ask in (source.build, source.check):
+        with pytest.raises(BadInput, match=r"source.subdir: '.*' can't be a path: File name too long"):
+            ask(wanted)
+
+
+@pytest.mark.parametrize("url", ["https://x:y/a", "https:///a", "https://x/a b", "https://x/\u00fc", "https://[x/a"])
+def test_an_archive_at_what_is_no_url(url: str) -> None:
+    assert refusal(Source(archive=url, sha256="0" * 64)).startswith(f"source.archive: {url} can't be fetched: ")
 
 
 @pytest.mark.parametrize(

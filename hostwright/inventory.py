@@ -128,15 +128,12 @@ def parse(
         raise BadInput("\n".join(dict.fromkeys(empty)), f"Name them below `children` in hosts.yml of {origin}.")
     connections = dict(variables)
     for name in dict.fromkeys(name for group in config.GROUPS for name in groups.get(group, ())):
-        own = {
-            key: resolved(f"{name}: {key}", name, variables[name][key], whole=True)
-            for key in CONNECTION
-            if key in variables[name]
-        }
+        given = variables.get(name, {})
+        own = {key: resolved(f"{name}: {key}", name, given[key], whole=True) for key in CONNECTION if key in given}
         nothing = [key for key, value in own.items() if value is None]
         if nothing:
             raise BadInput(f"{name}: {nothing[0]} is null", "Give it a value, or leave it out.")
-        connections[name] = {**variables[name], **own}
+        connections[name] = {**given, **own}
     _check_addresses(site, groups, connections)
     return Inventory(site, groups, connections)
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ def _run(program: str, *arguments: str, inventory: str) -> subprocess.CompletedP
         **os.environ,
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1",
         "ANSIBLE_NOCOLOR": "1",
+        # What a person wants to see of a playbook would stand between what is read here.
+        "ANSIBLE_VERBOSITY": "0",
+        "ANSIBLE_DEBUG": "0",
+        "ANSIBLE_DUPLICATE_YAML_DICT_KEY": "error",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
     }
     try:
@@ -73,6 +78,14 @@ def _refused(said: str, inventory: str) -> BadInput:
             "the inventory has an encrypted file, and no vault password was given",
             "Set ANSIBLE_VAULT_PASSWORD_FILE to the file that holds it.",
         )
+    last = re.split(r"ERROR\]?[!:] ", text)[-1]
+    if re.search(r"vault password (file|script|was) ", last, re.IGNORECASE):
+        script = said.partition("[WARNING]")[0].strip() if "[WARNING]" in said else ""
+        why = last.removesuffix(": None") + (f": {script}" if script else "")
+        where = "ANSIBLE_VAULT_PASSWORD_FILE" if os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") else "ansible.cfg"
+        return BadInput(
+            f"{where}: {why}", "It names the file that holds the vault password, or a script that prints it."
+        )
     source = re.search(r"Completely failed to parse inventory source (.+)", text)
     named = "-i" if inventory else "ANSIBLE_INVENTORY" if os.environ.get("ANSIBLE_INVENTORY") else "ansible.cfg"
     if source and not Path(source[1]).exists():
@@ -83,24 +96,26 @@ def _refused(said: str, inventory: str) -> BadInput:
     if source and Path(source[1]).is_dir() and "Failed to parse" not in text:
         return BadInput(f"{named}: {source[1]} holds no inventory", tree.AN_INVENTORY)
     place = re.search(r"error appears to be in '(.+?)': line (\d+), column (\d+)", text)
-    if place:
+    if place and "duplicate" not in text:
         why = re.search(r"Syntax Error while loading YAML\. *(.+?) *The error appears", text)
         return BadInput(
             f"{place[1]}: line {place[2]}, column {place[3]}: {why[1] if why else 'it is no YAML'}", NO_YAML
         )
-    spoiled = _spoiled(inventory) if "YAML parsing failed" in text else None
+    spoiled = _spoiled(inventory)
     if spoiled:
         return spoiled
-    failed = re.findall(r"Failed to parse (.+?) with \w+ plugin: (.+?)(?= \* Failed| ERROR!|$)", text)
+    failed = re.findall(r"Failed to parse (.+?) with (\w+) plugin: (.+?)(?= \* Failed| ERROR!|$)", text)
     if failed:
-        path, why = failed[-1]
+        # Each plugin says why a file is none of its own.
+        path, _, why = next((found for found in failed if _is_yaml(found[0]) and found[1] == "yaml"), failed[-1])
+        why = re.sub(r""", found "<class .*?>" instead""", "", why)
         message = why if why.startswith(path) else f"{path}: {why}"
         return BadInput(message, f"It is no inventory. {tree.AN_INVENTORY}")
     return BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
 
 
 def _spoiled(inventory: str) -> BadInput | None:
-    """The first file of the inventory that is no YAML: from ansible-core 2.19 on, Ansible does not say which it is."""
+    """The first file of the inventory that is no YAML, or has a key twice: Ansible does not always say which it is."""
     import configparser
 
     import yaml
@@ -112,15 +127,40 @@ def _spoiled(inventory: str) -> BadInput | None:
     if not named:
         return None
     top = Path(named)
-    files = top.rglob("*.y*ml") if top.is_dir() else [top, *top.parent.glob("*_vars/**/*.y*ml")]
-    for file in sorted(path for path in files if path.is_file()):
+    files = top.rglob("*") if top.is_dir() else [top, *top.parent.glob("*_vars/**/*")]
+    for file in sorted(path for path in files if _is_yaml(str(path)) and path.is_file()):
         try:
-            list(yaml.parse(file.read_text(encoding="utf-8", errors="replace")))
+            text = file.read_bytes().decode()
+            twice = [key for node in yaml.compose_all(text) for key in _twice(node, [])]
+        except UnicodeDecodeError:
+            return BadInput(f"{file}: it is no UTF-8", "Save it as UTF-8.")
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+            at = error.problem_mark
+            place = f"line {at.line + 1}, column {at.column + 1}: " if at else ""
             return BadInput(f"{file}: {place}{error.problem}", NO_YAML)
+        except yaml.YAMLError as error:
+            return BadInput(f"{file}: {str(error).splitlines()[0]}", NO_YAML)
+        if twice:
+            mark = twice[0].start_mark
+            return BadInput(
+                f"{file}: line {mark.line + 1}: {twice[0].value} is there twice", "Only one of both can be."
+            )
     return None
+
+
+def _is_yaml(path: str) -> bool:
+    return path.endswith((".yml", ".yaml"))
+
+
+def _twice(node: Any, above: list[Any]) -> Iterator[Any]:
+    """The keys of mappings in a YAML node that are there already."""
+    if not isinstance(node.value, list) or node in above:
+        return
+    pairs = [item for item in node.value if isinstance(item, tuple)]
+    names = [key.value for key, _ in pairs]
+    yield from (key for number, (key, _) in enumerate(pairs) if key.value in names[:number])
+    for inner in [value for _, value in pairs] or node.value:
+        yield from _twice(inner, [*above, node])
 
 
 def _without_vaults(value: dict[str, Any]) -> Any:

@@ -118,6 +118,12 @@ def connected(**variables: Any) -> inventory.Inventory:
     return inventory.parse(listed, evaluate=lambda host, expression: f"{host} {expression}")
 
 
+def test_a_host_without_variables() -> None:
+    """Ansible lists none of it."""
+    listed = {"_meta": {"hostvars": {"web1": {"site": SITE}}}, "web": {"hosts": ["web1", "web2"]}}
+    assert inventory.parse(listed).variables["web2"] == {}
+
+
 def test_a_host_s_own_expressions_say_how_to_connect_to_it() -> None:
     found = connected(
         ansible_host="10.0.0.{{ number }}", ansible_port="{{ number }}", ansible_ssh_private_key_file="{{ 'k' | own }}"
@@ -397,6 +403,63 @@ def test_the_file_that_is_no_yaml_is_named_where_ansible_does_not(
     assert caught.value.message == (
         "production/group_vars/all/site.yml: line 2, column 13: mapping values are not allowed here"
     )
+
+
+MEMBERS = "all:\n  children:\n    web:\n      hosts: [web1, web2]\n"
+LOOP = "all: {children: {a: {children: {b: {children: {a: }}}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("hosts.yml", MEMBERS.encode(), 'TOP/hosts.yml: Invalid "hosts" entry for "web" group, requires a dictionary'),
+        ("hosts.yml", LOOP.encode(), "TOP/hosts.yml: Adding group 'b' as child to 'a' creates a recursive dependency"),
+        ("hosts.yml", b"all: {hosts: {web1: {x: caf\xe9}}}\n", "TOP/hosts.yml: it is no UTF-8"),
+        ("hosts.yml", b"all:\n  hosts:\n    a:\n  hosts:\n    b:\n", "TOP/hosts.yml: line 4: hosts is there twice"),
+        ("group_vars/all/site.yml", b"site: caf\xe9\n", "TOP/group_vars/all/site.yml: it is no UTF-8"),
+        ("group_vars/all/site.yml", "site: x\n".encode("utf-16"), "TOP/group_vars/all/site.yml: it is no UTF-8"),
+        ("group_vars/all/site.yml", b"site: a\0b\n", "TOP/group_vars/all/site.yml: unacceptable character #x0000"),
+        (
+            "group_vars/all/site.yml",
+            b"site:\n  env: [{a: 1, b: 2}, {a: 1,\n    a: 2}]\n",
+            "TOP/group_vars/all/site.yml: line 3: a is there twice",
+        ),
+    ],
+)
+def test_a_file_that_ansible_can_not_read_is_named(tmp_path: Path, file: str, content: bytes, message: str) -> None:
+    (tmp_path / "group_vars" / "all").mkdir(parents=True)
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {web1: }}\n")
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        ansible_listing.read(str(tmp_path))
+    assert message.replace("TOP", str(tmp_path)) in caught.value.message
+    assert caught.value.message.count(str(tmp_path)) == 1
+
+
+def test_what_somebody_wants_to_see_of_playbooks_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_VERBOSITY", "1")
+    monkeypatch.setenv("ANSIBLE_DEBUG", "1")
+    (tmp_path / "hosts").write_text("web1 a=b\n")
+    assert ansible_listing.read(str(tmp_path))["_meta"]["hostvars"] == {"web1": {"a": "b"}}
+    assert ansible_listing.evaluate("web1", "{{ 'a' | upper }}", str(tmp_path)) == "A"
+
+
+def test_a_vault_password_that_can_not_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hosts").write_text("web1\n")
+    for name, content in (("empty", ""), ("script", "#!/bin/sh\necho 'no agent' >&2\nexit 3\n")):
+        (tmp_path / name).write_text(content)
+    (tmp_path / "script").chmod(0o755)
+    for name, why in (
+        ("none", f"The vault password file {tmp_path}/none was not found"),
+        ("empty", f"Invalid vault password was provided from file ({tmp_path}/empty)"),
+        ("script", f"Vault password script {tmp_path}/script returned non-zero (3): no agent"),
+    ):
+        monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(tmp_path / name))
+        with pytest.raises(BadInput) as caught:
+            ansible_listing.read(str(tmp_path / "hosts"))
+        assert caught.value.message == f"ANSIBLE_VAULT_PASSWORD_FILE: {why}"
 
 
 def test_a_value_that_is_encrypted_by_itself_stays_encrypted(monkeypatch: pytest.MonkeyPatch) -> None:

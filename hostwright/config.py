@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -321,6 +322,10 @@ class Web(Model):
         halves = paths[0] != paths[1] or contents[0] != contents[1]
         if self.tls == "files" and (halves or not (paths[0] or contents[0])):
             raise ValueError("tls: files needs tls_certificate and tls_key, or tls_certificate_pem and tls_key_pem")
+        if self.tls != "none" and self.port == self.tls_port:
+            raise ValueError("port and tls_port must be two")
+        if "/" in self.locations:
+            raise ValueError("locations: / is the application's own")
         return self
 
 
@@ -333,7 +338,7 @@ class Health(Model):
     scheme: Literal["http", "https"] = "http"
     """Sent as X-Forwarded-Proto."""
     headers: dict[Annotated[str, _like("[A-Za-z0-9-]+", "letters, digits and -")], Header] = {}
-    status: list[Annotated[Whole, Field(ge=100, le=599)]] = [200]
+    status: Annotated[list[Annotated[Whole, Field(ge=100, le=599)]], Field(min_length=1)] = [200]
     """Those that count as healthy."""
     deadline: Seconds = 30
     """For the start and all tries."""
@@ -363,7 +368,7 @@ class Queue(Model):
     """A Celery worker: the queues that it consumes, and how."""
 
     name: Name = "default"
-    queues: list[Identifier] = ["celery"]
+    queues: Annotated[list[Identifier], Field(min_length=1)] = ["celery"]
     count: Count = 1
     """Workers on each host of the group worker."""
     pool: Literal["prefork", "threads", "solo", "gevent", "eventlet"] = "prefork"
@@ -527,23 +532,39 @@ class Site(Model):
         for process in self.processes:
             if process.singleton and process.count > 1:
                 raise ValueError(f"the process {process.name} is a singleton, so its count must be 1")
-        names = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
-        if self.celery:
-            names += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])
         databases = [database.name for database in self.services.databases]
         for spec in self.partitions:
             # A site without databases of its own has them elsewhere, and names them by --dsn.
             if databases and spec.database and spec.database not in databases:
                 raise ValueError(f"partitions: {spec.table}: services.databases has no {spec.database}")
-        first = databases[0] if databases else ""
-        tables = [f"{p.database or first} {p.schema_name}.{p.table_name}".strip() for p in self.partitions]
-        both = sorted({table for table in tables if tables.count(table) > 1})
-        if both:
-            raise ValueError(f"partitions: there twice: {', '.join(both)}")
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(f"two processes or timers would share a unit's name: {', '.join(twice)}")
+        for what, names in self._names():
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what}: {', '.join(twice)}")
         return self
+
+    def _names(self) -> Iterator[tuple[str, list[str]]]:
+        """(what is wrong where one of these is there twice, names)."""
+        web, databases = self.web, [database.name for database in self.services.databases]
+        first = databases[0] if databases else ""
+        units = ["web", *(p.name for p in self.processes), *(f"timer-{t.name}" for t in self.timers)]
+        if self.celery:
+            units += [f"worker-{w.name}" for w in self.celery.workers] + (["beat"] if self.celery.beat else [])
+        links = [link for link in (*(file.link for file in self.files), *self.shared.values()) if link]
+        urls = [f"{url.rstrip('/')}/" for url in web.locations] if web else []
+        urls += [self.static.url] if web and self.static.root else []
+        urls += [self.media.url] if web and self.media else []
+        yield (
+            "partitions: there twice",
+            [f"{p.database or first} {p.schema_name}.{p.table_name}".strip() for p in self.partitions],
+        )
+        yield "two processes or timers would share a unit's name", units
+        yield "files: two have the path", [str(PurePosixPath(file.path)) for file in self.files]
+        yield "files and shared: two have the link", [str(PurePosixPath(link)) for link in links]
+        yield "shared: there twice", [str(PurePosixPath(name)) for name in self.shared]
+        yield "hooks: two have the name", [hook.name for hook in self.hooks]
+        yield "services.databases: two have the name", databases
+        yield "web.locations, static.url and media.url: two are", urls
 
     def database_of(self, spec: Spec) -> Database:
         """The database that the table of `spec` is in. Raises BadInput where the site has none."""

@@ -126,6 +126,12 @@ def parse(
     empty = [f"the group {group} has no hosts: {need}" for group, need in _needs(site) if not groups.get(group)]
     if empty:
         raise BadInput("\n".join(dict.fromkeys(empty)), f"Name them below `children` in hosts.yml of {origin}.")
+    databases = groups.get("db", []) if site.services.databases else []
+    if len(databases) > 1:
+        raise BadInput(
+            f"the group db has {len(databases)} hosts, and site.services.databases is on one: {', '.join(databases)}",
+            "Another host needs another inventory.",
+        )
     connections = dict(variables)
     for name in dict.fromkeys(name for group in config.GROUPS for name in groups.get(group, ())):
         given = variables.get(name, {})

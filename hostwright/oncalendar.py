@@ -23,10 +23,18 @@ DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 
 _DAY = "(?:" + "|".join(f"{day[:3]}(?:{day[3:]})?" for day in DAYS) + ")"
 _DAYS = re.compile(rf"({_DAY})(?:(?:\.\.|-)({_DAY}))?", re.IGNORECASE)
-_DATE = re.compile(r"(?:(?P<year>[^-~]+)-)?(?P<month>[^-~]+)[-~](?P<day>[^-~]+)")
+_DATE = re.compile(r"(?:(?P<year>[^-~]+)-)?(?P<month>[^-~]+)(?:-(?P<day>[^-~]+)|~(?P<day_from_end>[^-~]+))")
 _TIME = re.compile(r"(?P<hour>[^:]+):(?P<minute>[^:]+)(?::(?P<second>[^:]+))?")
 
-RANGES = {"year": (0, 2199), "month": (1, 12), "day": (1, 31), "hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
+RANGES = {
+    "year": (1970, 2199),
+    "month": (1, 12),
+    "day": (1, 31),
+    "day_from_end": (1, 28),
+    "hour": (0, 23),
+    "minute": (0, 59),
+    "second": (0, 59.999999),
+}
 
 
 def is_valid(expression: str) -> bool:
@@ -70,7 +78,7 @@ def _is_made_of(pattern: re.Pattern[str], word: str) -> bool:
     return found is not None and all(_is_list(text, *RANGES[unit], unit) for unit, text in found.groupdict("*").items())
 
 
-def _is_list(text: str, low: int, high: int, unit: str) -> bool:
+def _is_list(text: str, low: float, high: float, unit: str) -> bool:
     """`*`, or numbers and ranges of them with commas between them, each with a step if need be."""
     number = r"\d+(?:\.\d{1,6})?" if unit == "second" else r"\d+"
     if text == "*":
@@ -80,8 +88,18 @@ def _is_list(text: str, low: int, high: int, unit: str) -> bool:
         if not match:
             return False
         first, last, step = (float(group) if group else None for group in match.groups())
-        if first is None or not low <= first < high + 1 or step == 0:
+        if unit == "year":
+            first, last = _year(first), _year(last)
+        if first is None or step == 0 or not low <= first <= (high if last is None else last) <= high:
             return False
-        if last is not None and not first <= last < high + 1:
+        # A step that is never taken is a mistake to systemd; from the end of a month, steps lead to its beginning.
+        if step and last is None and step > (first - low if unit == "day_from_end" else high - first):
             return False
     return True
+
+
+def _year(number: float | None) -> float | None:
+    """One of two digits is of 1970 to 2069."""
+    if number is None or number >= 100:
+        return number
+    return number + (2000 if number < 70 else 1900)

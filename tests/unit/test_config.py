@@ -171,6 +171,43 @@ def test_a_wrong_key_is_named_by_its_path(changes: dict[str, Any], message: str)
             {"processes": [{"name": "a", "command": ["x"], "singleton": True, "count": 2}]},
             "site: the process a is a singleton, so its count must be 1",
         ),
+        # What no host could do.
+        ({"health": {"status": []}}, "site.health.status: must not be empty"),
+        ({"celery": {"app": "a", "workers": [{"queues": []}]}}, "site.celery.workers.0.queues: must not be empty"),
+        (
+            {"timers": [{"name": "a", "command": ["x"], "calendar": "*:0/90"}]},
+            "timers.0.calendar: must be a calendar expression of systemd",
+        ),
+        (
+            {"web": {"wsgi": "a", "port": 443, "tls": "self_signed"}},
+            "site.web: port and tls_port must be two",
+        ),
+        ({"web": {"wsgi": "a", "locations": {"/": "/srv/x"}}}, "site.web: locations: / is the application's own"),
+        (
+            {"web": {"wsgi": "a"}, "media": {"url": "/static/"}},
+            "site: web.locations, static.url and media.url: two are: /static/",
+        ),
+        (
+            {"web": {"wsgi": "a", "locations": {"/docs": "/srv/x", "/docs/": "/srv/y"}}},
+            "site: web.locations, static.url and media.url: two are: /docs/",
+        ),
+        (
+            {"files": [{"path": "a", "content": "canary"}, {"path": "./a", "content": "canary"}]},
+            "site: files: two have the path: a",
+        ),
+        (
+            {"files": [{"path": "a", "content": "x", "link": "conf/a"}], "shared": {"b": "conf//a"}},
+            "site: files and shared: two have the link: conf/a",
+        ),
+        ({"shared": {"a": "", "a/": ""}}, "site: shared: there twice: a"),
+        (
+            {"hooks": [{"name": "a", "stage": stage, "command": ["x"]} for stage in ("build", "after_deploy")]},
+            "site: hooks: two have the name: a",
+        ),
+        (
+            {"services": {"databases": [{"name": "shop"}, {"name": "shop", "owner": "ann"}]}},
+            "site: services.databases: two have the name: shop",
+        ),
         (
             {
                 "services": {"databases": [{"name": "shop"}]},
@@ -212,6 +249,9 @@ def test_a_wrong_value_is_named_by_its_path_and_not_shown(changes: dict[str, Any
         {"env": {"PEM": "-----BEGIN-----\n\tx\n", "EMOJI": "ü☃", "EMPTY": "", "DOS": "a\r\nb"}},
         {"services": {"postgresql_settings": {"random_page_cost": 1.1, "work_mem": "16MB", "jit": False}}},
         {"project_dir": "back end/it's"},
+        {"web": {"wsgi": "a", "port": 443}},
+        {"web": {"wsgi": "a"}, "static": {"root": None}, "media": {"url": "/static/"}},
+        {"services": {"databases": []}, "partitions": [{"table": "t", "key": "k", "database": "elsewhere"}]},
         {"static": {"root": "var/static@2+3"}},
     ],
 )

@@ -118,6 +118,12 @@ def connected(**variables: Any) -> inventory.Inventory:
     return inventory.parse(listed, evaluate=lambda host, expression: f"{host} {expression}")
 
 
+def test_the_databases_are_on_one_host() -> None:
+    site = {**SITE, "services": {"databases": [{"name": "shop"}]}}
+    listed = {"_meta": {"hostvars": {"db1": {"site": site}, "db2": {"site": site}}}, "db": {"hosts": ["db1", "db2"]}}
+    assert refusal(listed) == "the group db has 2 hosts, and site.services.databases is on one: db1, db2"
+
+
 def test_a_host_without_variables() -> None:
     """Ansible lists none of it."""
     listed = {"_meta": {"hostvars": {"web1": {"site": SITE}}}, "web": {"hosts": ["web1", "web2"]}}

@@ -34,7 +34,7 @@ def direct(dsn: str, where: str = "", hint: str = "--dsn names it.") -> Iterator
     """
     try:
         connection = psycopg2.connect(dsn, connect_timeout=CONNECT_TIMEOUT, application_name="hostwright")
-    except psycopg2.Error as error:
+    except (psycopg2.Error, UnicodeError) as error:
         raise BadInput(f"{where}the database can't be reached: {' '.join(str(error).split())}", hint) from None
     connection.autocommit = True
     try:
@@ -100,12 +100,16 @@ def archive(server: ArchiveServer, remote: Remote | None) -> Iterator[Any]:
 @contextlib.contextmanager
 def _tunnel(remote: Remote, near: str, far: str, is_open: Callable[[], bool]) -> Iterator[None]:
     """`near`, on this machine, leads to `far` as `remote` sees it. Raises HostwrightError where it does not open."""
-    with subprocess.Popen(
-        [*command(remote), "-N", "-L", f"{near}:{far}", f"{remote.user}@{remote.address}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as tunnel:
+    try:
+        opening = subprocess.Popen(
+            [*command(remote), "-N", "-L", f"{near}:{far}", f"{remote.user}@{remote.address}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except FileNotFoundError:
+        raise BadInput("ssh is not installed", "Install it: apt-get install openssh-client") from None
+    with opening as tunnel:
         try:
             _await(tunnel, is_open, remote)
             yield

@@ -8,6 +8,7 @@ import csv
 import datetime as dt
 import io
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -22,6 +23,7 @@ from hostwright.partition.catalog import INTEGERS, Table
 from hostwright.partition.connection import PATIENT, transaction
 from hostwright.partition.spec import PartitionSpec
 
+csv.field_size_limit(sys.maxsize)  # PostgreSQL's limit is what counts.
 BLOCK = 1 << 15
 """Bytes that are looked at together: where all their days are of one child, no line is looked at by itself."""
 HELD = 1 << 23
@@ -40,7 +42,7 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, p
     unknown = [name for name in header if name not in known]
     if unknown or spec.key not in header:
         raise BadInput(
-            f"{spec.table}: the file's columns are {', '.join(header) or 'none'}",
+            f"the file's columns are {', '.join(header) or 'none'}",
             f"Unknown: {', '.join(unknown)}."
             if unknown
             else f"{spec.key}, by which rows find their child, is not there.",
@@ -97,9 +99,14 @@ class _Stream:
 def _header(source: BinaryIO) -> list[str]:
     try:
         line = source.readline().removeprefix(codecs.BOM_UTF8).decode()
+        return next(csv.reader([line]), [])
     except UnicodeDecodeError:
         raise BadInput("the file is not in UTF-8", "Convert it, with iconv for example.") from None
-    return next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise BadInput(
+            f"line 1, which names the columns, can't be read: {error}",
+            "Lines end with a line feed, with a carriage return before it or without.",
+        ) from None
 
 
 def routed(source: BinaryIO, at: int, route: Router) -> Iterator[tuple[str, bytes, int]]:
@@ -140,7 +147,7 @@ def _by_line(block: bytes, number: int, at: int, route: Router, targets: dict[st
         try:
             value = key(line, at)
             target = route.of_day(value[:10]) or route(value.decode())
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, csv.Error):
             before = sum(1 + one.count(b"\n") for one in lines[:index])
             raise BadInput(
                 f"line {number + before}: no value of the key in {line[:100].decode(errors='replace')!r}",
@@ -189,7 +196,7 @@ def _key(line: bytes, at: int) -> bytes:
     """The column `at` of `line`."""
     fields = line.split(b",", at + 1)
     if any(field.count(b'"') % 2 for field in fields[: at + 1]):  # There is a comma between quotes.
-        return next(csv.reader(line.decode().splitlines(keepends=True)))[at].encode()
+        return next(csv.reader(io.StringIO(line.decode(), newline="")))[at].encode()
     return fields[at].rstrip(b"\r").strip(b'"')
 
 

@@ -16,6 +16,8 @@ from hostwright.partition.spec import PartitionSpec
 
 def problems(connection: Any, spec: PartitionSpec, table: Table, now: dt.datetime, rows: bool = True) -> list[str]:
     """A line for each problem. `rows`: read all rows too, for keys that are there twice."""
+    if not table.exists:
+        return ["there is no such table"]
     if table.kind not in ("inherited", "partitioned"):
         return ["it is not divided"]
     return [

@@ -112,7 +112,10 @@ def _run(spec: Spec, connection: Any, steps: list[Step], json: bool, yes: bool, 
         shown = 0
         say(step=step.title, seconds=round(seconds, 3))
 
-    applying.apply(connection, steps, done, progress, rate)
+    try:
+        applying.apply(connection, steps, done, progress, rate)
+    except HostwrightError as error:
+        raise type(error)(f"{spec.table}: {error.message}", error.hint) from None
 
 
 @task(help=OPTIONS)
@@ -186,7 +189,8 @@ def undo(
         else:
             steps = undoing.plan(spec, catalog.read(connection, spec))
         if not steps:
-            print(f"{spec.table}: nothing to do")
+            if not json:
+                print(f"{spec.table}: nothing to do")
             return
         console.confirm(f"{spec.table}: move all rows back into one table?", yes)
         _run(spec, connection, steps, json, yes, rate)
@@ -263,13 +267,17 @@ def load(
     with _databases(inventory, dsn, table) as databases:
         spec, connection = _divided(databases, "load")
         with _rows(file, query, source, connection) as rows, apply.alone(connection):
-            count = loading.load(
-                connection,
-                spec,
-                catalog.read(connection, spec),
-                rows,
-                lambda rows: print(f"{spec.table}: {rows:,} rows", flush=True),
-            )
+            try:
+                count = loading.load(
+                    connection,
+                    spec,
+                    catalog.read(connection, spec),
+                    rows,
+                    lambda rows: print(f"{spec.table}: {rows:,} rows", flush=True),
+                )
+            except BadInput as error:
+                where = "" if query else "standard input: " if file == "-" else f"{file}: "
+                raise BadInput(f"{spec.table}: {where}{error.message}", error.hint) from None
         print(f"{spec.table}: {count:,} rows loaded")
 
 
@@ -296,16 +304,17 @@ def _rows(file: str, query: str, source: str, connection: Any) -> Iterator[Binar
 
 
 @contextlib.contextmanager
-def _archive(inventory: str, dsn: str, spec: PartitionSpec) -> Iterator[Any]:
-    """A connection to the archive's server, through the database host unless `dsn` is given."""
+def _archive(inventory: str, dsn: str, spec: PartitionSpec, otherwise: str) -> Iterator[Any]:
+    """A connection to the archive's server, through the database host unless `dsn` is given.
+
+    `otherwise` says what there is for a spec without one.
+    """
     import psycopg2
 
     from hostwright.partition import connection
 
     if spec.archive is None:
-        raise BadInput(
-            f"partitions: {spec.table}: it has no archive.server", "Give one in the spec; or --to a directory."
-        )
+        raise BadInput(f"partitions: {spec.table}: it has no archive.server", f"Give one in the spec; {otherwise}.")
     remote = None
     if not dsn:
         found = inventories.load(inventory)
@@ -348,7 +357,7 @@ def archive(
                 console.confirm(f"{spec.table}: drop {child} once it is archived?", yes)
             print(file.write(connection, spec, child, Path(to), drop, _now()))
             return
-        with _archive(inventory, dsn, spec) as far:
+        with _archive(inventory, dsn, spec, "or --to a directory") as far:
             past = known.former(connection, spec)
             children = [child] if child else known.due(spec, catalog.read(connection, spec), past, _now())
             there = [one.name for one in past if one.is_archived]
@@ -400,7 +409,7 @@ def restore(
             return
         if drop:
             console.confirm(f"{spec.table}: drop {child} in the archive once it is back?", yes)
-        with _archive(inventory, dsn, spec) as far:
+        with _archive(inventory, dsn, spec, f"{child} is not detached, and --manifest takes a file") as far:
             rows = server.bring_back(connection, far, spec, child, drop, _now(), _said(spec, child))
             print(f"{spec.table}: {child} is back, {rows:,} rows")
 
@@ -416,12 +425,17 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
     from hostwright.partition import verify as verifying
     from hostwright.partition.archive import known
 
+    missing = []
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
             if isinstance(spec, SplitSpec):
-                _split_status(spec, connection, json)
+                if not _split_status(spec, connection, json):
+                    missing.append(spec.table)
                 continue
             found = catalog.read(connection, spec)
+            if not found.exists:
+                missing.append(spec.table)
+                continue
             problems = verifying.problems(connection, spec, found, _now(), rows=False)
             record = {name: found.recorded.get(name) for name in ("strategy", "worked_at", "step", "failure")}
             children: list[dict[str, Any]] = [
@@ -475,12 +489,18 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
             )
             for problem in problems:
                 print(f"! {problem}")
+    if missing:
+        said = "\n".join(f"partitions: {name}: there is no such table" for name in missing)
+        raise BadInput(said, "Deploy first: Django's migrations make it.")
 
 
-def _split_status(spec: SplitSpec, connection: Any, json: bool) -> None:
+def _split_status(spec: SplitSpec, connection: Any, json: bool) -> bool:
+    """Show it; False where there is no such table."""
     from hostwright.partition.split import catalog, verify
 
     found = catalog.read(connection, spec)
+    if not found.relations:
+        return False
     problems = verify.problems(connection, found, rows=False)
     tables = [(name, one) for name, one in found.relations.items() if one.kind == "r"]
     if json:
@@ -495,7 +515,7 @@ def _split_status(spec: SplitSpec, connection: Any, json: bool) -> None:
             ],
         }
         print(json_.dumps(shown))
-        return
+        return True
     console.table(
         f"{spec.table}: {found.state or 'one table'}",
         ("table", "columns", "rows (estimate)", "size"),
@@ -503,6 +523,7 @@ def _split_status(spec: SplitSpec, connection: Any, json: bool) -> None:
     )
     for problem in problems:
         print(f"! {problem}")
+    return True
 
 
 def _size(count: float) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from hostwright import config
 from hostwright import inventory as inventories
+from hostwright.errors import HostwrightError
 from hostwright.partition import apply
 from hostwright.tasks import partition
 from tests.postgres.conftest import Database
@@ -82,7 +83,7 @@ def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> Non
         ({"file": "a", "query": asked}, "error: load takes --file or --query"),
         ({"file": "a", "source": "host=b"}, "error: --source is for --query"),
         ({"query": asked, "source": "host=/nowhere"}, "error: --source: the database can't be reached: "),
-        ({"query": "SELECT 1 AS created_at FROM nowhere"}, 'error: the query: relation "nowhere" does not exist'),
+        ({"query": "SELECT 1 AS created_at FROM nowhere"}, 'error: events: the query: relation "nowhere" '),
     ):
         printed, status = fab("load", **options)
         assert (printed.startswith(said), status) == (True, 2), printed
@@ -122,7 +123,7 @@ def test_rows_from_a_pipe(fab: Any, events: Database, monkeypatch: pytest.Monkey
     assert events.run("SELECT tableoid::regclass::text FROM events WHERE kind = 'piped'") == [("events_p202512",)]
     for text in ("", "kind\nlost\n", "created_at,kind\n2025-12-24,piped\nnever,piped\n"):
         printed, status = load(text)
-        assert (printed.startswith("error: "), status) == (True, 2), printed
+        assert (printed.startswith("error: events: standard input: "), status) == (True, 2), printed
     assert events.one("SELECT count(*) FROM events") == before + 1
 
 
@@ -166,6 +167,25 @@ def test_what_is_wrong_is_said_in_one_message(fab: Any, events: Database) -> Non
     assert fab("plan", table="orders") == ("error: no partition spec for orders\n  See `partitions`.", 2)
     printed, status = fab("plan", dsn="host=/nowhere")
     assert (printed.startswith("error: the database can't be reached: "), status) == (True, 2)
+    assert fab("restore", child="events_p2020") == (
+        "error: partitions: events: it has no archive.server\n"
+        "  Give one in the spec; events_p2020 is not detached, and --manifest takes a file.",
+        2,
+    )
+    assert fab("undo", json=True, yes=True) == ("", 0)
     events.run("ALTER TABLE events ALTER created_at DROP NOT NULL")
     printed, status = fab("apply")
     assert (printed.splitlines()[0], status) == ("error: partitions: events: created_at may be NULL", 2)
+    events.run("ALTER TABLE events RENAME TO others")
+    for name in ("plan", "status", "undo"):
+        printed, status = fab(name)
+        assert (printed.splitlines()[0], status) == ("error: partitions: events: there is no such table", 2)
+    assert fab("verify") == ("error: events: there is no such table", 1)
+
+
+def test_a_step_that_fails_names_its_table(fab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise HostwrightError("install: out of memory", "Buy some")
+
+    monkeypatch.setattr(apply, "apply", fail)
+    assert fab("apply") == ("error: events: install: out of memory\n  Buy some", 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pglast
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from hostwright.errors import BadInput
 from hostwright.partition import plan, render, undo
-from hostwright.partition.archive import known, stream
+from hostwright.partition.archive import file, known, stream
 from tests.unit.test_partition_plan import NOW, child, plain, spec
 
 names = st.text(st.characters(exclude_characters="\0.", exclude_categories=("Cs",)), min_size=1, max_size=63)
@@ -117,6 +119,40 @@ def test_specs_that_make_no_sense(wrong: dict[str, Any], message: str) -> None:
         spec(**{"archive": SERVER, **wrong})
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+MANIFEST = {
+    **{"table": "events", "child": "events_p202501", "key": "created_at", "lower": None, "upper": "2025-02-01"},
+    **{"columns": ["created_at"], "rows": 1, "sha256": "0"},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps({**MANIFEST, "table": 5}), "table: Input should be a valid string"),
+        (json.dumps({**MANIFEST, "child": None}), "child: Input should be a valid string"),
+        (json.dumps({**MANIFEST, "columns": "created_at"}), "columns: Input should be a valid array"),
+        (json.dumps({**MANIFEST, "columns": [1]}), "columns: 0: Input should be a valid string"),
+        (json.dumps({**MANIFEST, "child": "a\0b"}), "child: String should match pattern"),
+        (json.dumps({**MANIFEST, "more": 1}), "more: Extra inputs are not permitted"),
+        ("[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+        ("[]", "Input should be an object"),
+        ("\xe9", "Invalid JSON"),
+        ('{"table": "\\ud800"}', "Invalid JSON"),
+    ],
+)
+def test_a_manifest_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "events_p202501.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(BadInput) as caught:
+        file.read(None, spec(), path)
+    assert caught.value.message.startswith(f"{path}: no manifest of an archived child: {message}")
+
+
+def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"none\.json: no manifest of an archived child: No such file or directory"):
+        file.read(None, spec(), tmp_path / "none.json")
 
 
 def test_rows_are_sent_in_binary_where_both_servers_know_the_types_by_number() -> None:

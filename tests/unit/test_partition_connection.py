@@ -35,6 +35,17 @@ def test_a_tunnel_that_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (type(error), str(error)) == (HostwrightError, "db1: no tunnel to the database: forwarding refused")
 
 
+def test_no_ssh_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "command", lambda remote: ["/no/such/ssh"])
+    with pytest.raises(BadInput, match=r"^ssh is not installed\n"), connection.through(REMOTE, "shop", "shop"):
+        pass
+
+
+def test_a_dsn_that_is_no_text() -> None:
+    with pytest.raises(BadInput, match=r"^the database can't be reached: "), connection.direct("host=\udcff"):
+        pass
+
+
 def test_a_host_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     error = refusal(monkeypatch, 'touch "${3%%:*}"; exec sleep 9')
     assert type(error) is BadInput

@@ -106,6 +106,27 @@ def test_a_line_without_a_key_is_named(text: str, line: int) -> None:
         routed(text)
 
 
+def test_a_field_may_be_as_long_as_postgresql_takes_it() -> None:
+    line = f'"{"a," * 100_000}",2026-02-10\n'
+    assert routed(line, 1) == {"p2": line}
+
+
+def test_a_line_separator_of_unicode_ends_no_line() -> None:
+    line = '"a,b"\u2028,2026-02-10\n'
+    assert routed(line, 1) == {"p2": line}
+
+
+def test_a_carriage_return_in_the_middle_of_a_line() -> None:
+    with pytest.raises(BadInput, match="line 2: no value of the key in"):
+        routed('"a,b"\rc,2026-02-10\n', 1)
+
+
+@pytest.mark.parametrize("text", ["at,kind\r2026-02-10,a\r", "at,kind\rx\n2026-02-10,a\n"])
+def test_a_header_that_does_not_end(text: str) -> None:
+    with pytest.raises(BadInput, match="line 1, which names the columns, can't be read: new-line character"):
+        load.load(None, SPEC, MONTHS, io.BytesIO(text.encode()), lambda rows: None)
+
+
 ROWS = st.lists(
     st.tuples(
         st.text(st.sampled_from('a",\n ä'), max_size=6),

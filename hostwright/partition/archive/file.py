@@ -6,13 +6,13 @@ import contextlib
 import datetime as dt
 import gzip
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
+
+import pydantic
 
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, plan, render
@@ -23,18 +23,22 @@ from hostwright.partition.spec import PartitionSpec
 READ = 1 << 20
 
 
-@dataclass(frozen=True)
-class Manifest:
+Text = Annotated[str, pydantic.StringConstraints(pattern=r"^[^\x00]+$")]
+
+
+class Manifest(pydantic.BaseModel):
     """What a file holds: `sha256` is that of the CSV text, which begins with a header line; bounds are text."""
 
-    table: str
-    child: str
-    key: str
-    lower: str | None
-    upper: str | None
-    columns: list[str]
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    table: Text
+    child: Text
+    key: Text
+    lower: Text | None
+    upper: Text | None
+    columns: list[Text]
     rows: int
-    sha256: str
+    sha256: Text
 
 
 def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, drop: bool, now: dt.datetime) -> Path:
@@ -68,7 +72,16 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
                         if not column["is_generated"]
                     ]
                     rows, digest = _send(cursor, name, columns, raw)
-                    found = Manifest(spec.table, child, spec.key, one.lower, one.upper, columns, rows, digest)
+                    found = Manifest(
+                        table=spec.table,
+                        child=child,
+                        key=spec.key,
+                        lower=one.lower,
+                        upper=one.upper,
+                        columns=columns,
+                        rows=rows,
+                        sha256=digest,
+                    )
                     _keep(raw, data, manifest, found)
                     if drop:
                         cursor.execute(f"DROP TABLE {name}")
@@ -165,7 +178,7 @@ def _keep(raw: BinaryIO, data: Path, manifest: Path, found: Manifest) -> None:
         raise HostwrightError(f"{partial} does not hold what was written to it", "Look at the disk.")
     partial.rename(data)
     with manifest.open("x", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(found), indent=2) + "\n")
+        file.write(found.model_dump_json(indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())
     directory = os.open(data.parent, os.O_RDONLY)
@@ -178,9 +191,16 @@ def _keep(raw: BinaryIO, data: Path, manifest: Path, found: Manifest) -> None:
 def _described(spec: PartitionSpec, manifest: Path) -> tuple[Manifest, Path]:
     """What a manifest says, and the file that it describes."""
     try:
-        found = Manifest(**json.loads(manifest.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise BadInput(f"{manifest}: no manifest of an archived child: {error}") from None
+        found = Manifest.model_validate_json(manifest.read_bytes())
+    except OSError as error:
+        raise BadInput(
+            f"{manifest}: no manifest of an archived child: {error.strerror}", "--manifest names what archive wrote."
+        ) from None
+    except pydantic.ValidationError as error:
+        wrong = [": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors()]
+        raise BadInput(
+            f"{manifest}: no manifest of an archived child: {'; '.join(wrong)}", "--manifest names what archive wrote."
+        ) from None
     data = manifest.with_suffix(".csv.gz")
     try:
         same = _digest(data) == found.sha256

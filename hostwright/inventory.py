@@ -99,30 +99,8 @@ def parse(
     host = next((host for host, values in variables.items() if "site" in values), None)
     if host is None:
         raise BadInput(f"{origin} has no variable `site`", tree.EVERY_KEY)
-    shared = {"groups": groups, "hostvars": variables}
-    left: list[str] = []
-
-    def resolved(path: str, host: str, value: Any, whole: bool) -> Any:
-        def ansible(path: str, expression: str) -> Any:
-            if not whole and not path.startswith(OF_FAB):
-                left.append(path)
-                return expression
-            try:
-                return evaluate(host, expression)
-            except BadInput as error:
-                raise BadInput(f"{path}: {error.message}", error.hint) from None
-
-        return resolve(value, {**variables[host], **shared, "inventory_hostname": host}, ansible, path)
-
-    def load(whole: bool) -> config.Site:
-        return config.load(resolved("site", host, variables[host]["site"], whole))
-
-    try:
-        site = load(whole)
-    except BadInput:
-        if not left:
-            raise
-        site = load(whole=True)  # An expression that was left as it is may be what did not fit its key.
+    expressions = _Expressions(groups, variables, functools.cache(evaluate))
+    site = _site(expressions, host, whole)
     empty = [f"the group {group} has no hosts: {need}" for group, need in _needs(site) if not groups.get(group)]
     if empty:
         raise BadInput("\n".join(dict.fromkeys(empty)), f"Name them below `children` in hosts.yml of {origin}.")
@@ -132,16 +110,65 @@ def parse(
             f"the group db has {len(databases)} hosts, and site.services.databases is on one: {', '.join(databases)}",
             "Another host needs another inventory.",
         )
-    connections = dict(variables)
-    for name in dict.fromkeys(name for group in config.GROUPS for name in groups.get(group, ())):
-        given = variables.get(name, {})
-        own = {key: resolved(f"{name}: {key}", name, given[key], whole=True) for key in CONNECTION if key in given}
+    reached = {**variables, **dict(_reached(expressions))}
+    _check_addresses(site, groups, reached)
+    return Inventory(site, groups, reached)
+
+
+@dataclass(frozen=True)
+class _Expressions:
+    """What the variables of hosts are evaluated with."""
+
+    groups: Mapping[str, Sequence[str]]
+    variables: Mapping[str, Mapping[str, Any]]
+    evaluate: Evaluate
+
+    def resolved(self, host: str, value: Any, path: str, leave: Callable[[str], bool] = lambda path: False) -> Any:
+        """`value`, found at `path` in the variables of `host`; Ansible is not asked where `leave` says so."""
+
+        def ansible(path: str, expression: str) -> Any:
+            if leave(path):
+                return expression
+            try:
+                return self.evaluate(host, expression)
+            except BadInput as error:
+                raise BadInput(f"{path}: {error.message}", error.hint) from None
+
+        magic = {"groups": self.groups, "hostvars": self.variables, "inventory_hostname": host}
+        return resolve(value, {**self.variables[host], **magic}, ansible, path)
+
+
+def _site(expressions: _Expressions, host: str, whole: bool) -> config.Site:
+    """The site model, with those expressions evaluated that it needs."""
+    wanted, left = set[str](), set[str]()
+
+    def leave(path: str) -> bool:
+        if whole or path in wanted or path.startswith(OF_FAB):
+            return False
+        left.add(path)
+        return True
+
+    while True:
+        try:
+            return config.load(expressions.resolved(host, expressions.variables[host]["site"], "site", leave))
+        except BadInput as error:
+            # An expression that was left as it is may be what does not fit its key.
+            refused = [line.partition(": ")[0] for line in error.message.splitlines()]
+            unfit = {path for path in left - wanted if any(f"{path}.".startswith(f"{one}.") for one in refused)}
+            if not unfit:
+                raise
+            wanted |= unfit
+
+
+def _reached(expressions: _Expressions) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The variables of each host that the site uses, those that it is reached with evaluated. Raises BadInput."""
+    for host in dict.fromkeys(host for group in config.GROUPS for host in expressions.groups.get(group, ())):
+        given = expressions.variables.get(host, {})
+        own = {key: expressions.resolved(host, given[key], f"{host}: {key}") for key in CONNECTION if key in given}
         nothing = [key for key, value in own.items() if value is None]
         if nothing:
-            raise BadInput(f"{name}: {nothing[0]} is null", "Give it a value, or leave it out.")
-        connections[name] = {**given, **own}
-    _check_addresses(site, groups, connections)
-    return Inventory(site, groups, connections)
+            raise BadInput(f"{host}: {nothing[0]} is null", "Give it a value, or leave it out.")
+        yield host, {**given, **own}
 
 
 def _needs(site: config.Site) -> Iterator[tuple[str, str]]:

@@ -92,7 +92,7 @@ def check(source: Source) -> None:
         if not _commit(repository, source.ref):
             raise _no_ref("source.ref", repository, source.ref)
     elif source.path:
-        _top(source.path, source.subdir)
+        _content(_top(source.path, source.subdir))
     elif source.archive and "://" in source.archive:
         _check_url(source.archive)
     elif source.archive and not _path("source.archive", source.archive).is_file():
@@ -217,22 +217,32 @@ def _compressed(data: bytes) -> bytes:
 
 def _directory(top: Path) -> bytes:
     out = io.BytesIO()
-    found = False
     try:
         with tarfile.open(fileobj=out, mode="w") as tar:
-            for path in _below(top):
+            for path in _content(top):
                 tar.inodes = {}  # type: ignore[attr-defined]  # a second name of a file is a file, not a link
                 tar.add(path, arcname=str(path.relative_to(top)), recursive=False, filter=_anonymous)
-                found = True
     except OSError as error:
-        raise BadInput(f"source.path: {error.filename or top} can't be read: {error.strerror or error}") from None
-    if not found:
-        raise BadInput(f"source.path: {top} is empty", "It is the directory that becomes the release.")
+        raise _unreadable(top, error) from None
     return _compressed(out.getvalue())
 
 
+def _content(top: Path) -> list[Path]:
+    """What of a directory is part of a release, in order. Raises BadInput where there is nothing."""
+    try:
+        found = list(_below(top))
+    except OSError as error:
+        raise _unreadable(top, error) from None
+    if not found:
+        raise BadInput(f"source.path: {top} is empty", "It is the directory that becomes the release.")
+    return found
+
+
+def _unreadable(top: Path, error: OSError) -> BadInput:
+    return BadInput(f"source.path: {error.filename or top} can't be read: {error.strerror or error}")
+
+
 def _below(top: Path) -> Iterator[Path]:
-    """What of a directory is part of a release. Raises OSError for a directory that can't be read."""
     for path in sorted(top.iterdir()):
         if path.name in LEFT_OUT or path.suffix == ".pyc":
             continue

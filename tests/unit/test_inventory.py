@@ -317,6 +317,26 @@ def test_what_ansible_makes_of_a_key_with_a_type_is_what_a_deploy_works_with() -
     assert (found.web.workers, found.partitions[0].table) == (3, "t")
 
 
+def test_fab_asks_ansible_for_no_secret() -> None:
+    """Also where a key with a type needs Ansible, or something else is wrong."""
+    asked = []
+
+    def evaluate(host: str, expression: str) -> str:
+        asked.append(expression.split("'")[1])
+        return "3"
+
+    secret = {"secrets": {"A": "{{ 'secret' | own }}"}}
+    site = {**SITE, **secret, "releases": {"keep": "{{ 'a' | own }}", "lock_timeout": "{{ 'b' | own }}"}}
+    listed = {"_meta": {"hostvars": {"web1": {"site": site}}}}
+    assert inventory.parse(listed, evaluate=evaluate).site.releases.lock_timeout == 3
+    assert sorted(asked) == ["a", "b"]
+    asked.clear()
+    site["releases"] = {"keep": "many"}
+    with pytest.raises(BadInput, match=r"site.releases.keep: must be a whole number"):
+        inventory.parse(listed, evaluate=evaluate)
+    assert asked == []
+
+
 def test_what_ansible_can_not_resolve_is_named_by_its_key() -> None:
     def evaluate(host: str, expression: str) -> str:
         raise BadInput("no filter own")

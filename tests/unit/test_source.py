@@ -277,7 +277,10 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_directory_without_files(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
-    assert refusal(Source(path=str(tmp_path))) == f"source.path: {tmp_path} is empty"
+    for ask in (source.build, source.check):
+        with pytest.raises(BadInput) as caught:
+            ask(Source(path=str(tmp_path)))
+        assert caught.value.message == f"source.path: {tmp_path} is empty"
 
 
 @pytest.mark.parametrize("method", ["iterdir", "is_dir"])

@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +45,7 @@ def inventory(name: str, whole: bool = False) -> Inventory:
         listed = pool.submit(listing.read, name)
         from hostwright import inventory as inventories
 
-        return inventories.of(_whole(listed.result()), name, whole)
-
-
-def _whole(listed: Mapping[str, Any]) -> dict[str, Any]:
-    """What Ansible listed, with the hosts that have no variables: it leaves these out of `hostvars`."""
-    hosts = {host for group in listed.values() for host in group.get("hosts", ())}
-    known = listed.get("_meta", {}).get("hostvars", {})
-    return {**listed, "_meta": {"hostvars": {**known, **{host: {} for host in sorted(hosts - set(known))}}}}
+        return inventories.of(listed.result(), name, whole)
 
 
 def read(name: str, limit: str = "") -> tuple[Inventory, list[str]]:

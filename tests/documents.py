@@ -101,7 +101,8 @@ def script(page: Path) -> str:
     """A shell script that runs the commands of the page, says where each block stands, and ends at a failure."""
     parts = ["set -e -o pipefail\n"]
     for block in blocks(page):
-        parts.append(f"echo '==> {page.name}:{block.line}' >&2\n")
+        # What came before may have ended without a line's end, as a page that curl shows.
+        parts.append(f"printf '\\n==> {page.name}:{block.line}\\n' >&2\n")
         # Of `a && b` the shell would not end at a failure of a.
         parts += [typed(line, page).replace(" && ", "\n") + "\n" for line in block.text.splitlines()]
     return "".join(parts)

@@ -32,6 +32,8 @@ class Transaction:
 
     release = "r1"
     stuck = 0
+    undoing = 0.0
+    """Seconds that it takes, in which it can be cancelled."""
 
     def past(self, phase: str) -> bool:
         return PHASES.index(self.record["phase"]) >= PHASES.index(phase)
@@ -44,6 +46,8 @@ class Transaction:
     def obey(self, command: dict[str, Any]) -> dict[str, Any]:
         word = command["do"]
         self.done.append(word)
+        if word == "abort" and self.undoing and commands.cancelled.wait(self.undoing):
+            raise Failed("the undoing was cancelled")
         if word == "abort" and self.done.count("abort") <= self.stuck:
             raise Failed("the disk is read-only")
         if word in ("finish", "abort"):
@@ -181,6 +185,26 @@ def test_an_abort_ends_what_is_under_way(paths: Paths) -> None:
     assert fab.until("end")["result"] == "aborted"
     fab.close()
     assert running.end() == 0
+
+
+@pytest.mark.parametrize("recovering", [True, False])
+def test_an_abort_does_not_end_the_undoing_itself(
+    paths: Paths, recovering: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as migrations that are applied again, also by the next engine of one that was killed."""
+    monkeypatch.setattr(Transaction, "undoing", 1.0)
+    if recovering:
+        left = {"op": "o1", "owner": "ann", "release": "r1", "phase": "prepared"}
+        storage.State(paths.state).save(transaction=left)
+    running = Running(paths) if recovering else requested(paths)
+    fab = running.connect()
+    for number in (1, 2):
+        fab.say(do="abort", n=number)
+        time.sleep(0.2)
+    assert fab.until("end")["result"] == "aborted"
+    fab.close()
+    assert running.end() == 0
+    assert made[0].done == ["abort"]
 
 
 def test_a_disk_that_takes_nothing_is_an_answer_that_says_so(paths: Paths) -> None:

@@ -36,6 +36,7 @@ class Server:
         self.commands = queue.Queue()
         self.client = None
         self.sending = threading.Lock()
+        self.turning = threading.Lock()
         self.heard = time.monotonic()
         self.tried = self.heard - RETRY
         self.got = 0
@@ -145,8 +146,8 @@ class Server:
                     elif word != "ping" and number > self.got:
                         # What comes again after a broken connection is done once.
                         self.got = number
-                        if word == "abort" and self._may_cancel():
-                            commands.cancelled.set()
+                        if word == "abort":
+                            self._cancel()
                         self.commands.put(command)
             except OSError:
                 pass
@@ -154,10 +155,12 @@ class Server:
             if self.client is client:
                 self._drop()
 
-    def _may_cancel(self):
-        """Whether an abort ends what is under way. The transaction may be about to begin, or to end."""
+    def _cancel(self):
+        """Have an abort end what is under way, but neither the end of a transaction nor its undoing."""
         record = self.state["transaction"]
-        return record is None or record["phase"] != "confirmed"
+        with self.turning:
+            if not self.going_back and (record is None or record["phase"] != "confirmed"):
+                commands.cancelled.set()
 
     def _attach(self, client, command):
         with self.sending:
@@ -201,8 +204,9 @@ class Server:
         word = command.get("do")
         answer = {"event": "done", "do": word, "n": command.get("n")}
         if word == "abort":
-            self.going_back = True
-            commands.cancelled.clear()
+            with self.turning:
+                self.going_back = True
+                commands.cancelled.clear()
         try:
             facts = self.transaction.obey(command)
         except EngineError as error:

@@ -175,7 +175,8 @@ def _variable_of(node: ast.AST) -> Variable | None:
             return Variable("DATABASE_URL", not defaults, default)
         if node.args and function.endswith(("environ.get", "getenv")):
             return _variable(node.args[0], False, default)
-        if node.args and function.split(".")[0] in ("env", "config", "ENV"):
+        # decouple's `config` is called; what has methods is a ConfigParser, whose first argument is a section.
+        if node.args and (function == "config" or function.split(".")[0] in ("env", "ENV")):
             return _variable(node.args[0], not defaults, default)
     return None
 

@@ -25,6 +25,7 @@ from hostwright.config import Source, without_credentials
 from hostwright.errors import BadInput
 
 RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 LEFT_OUT = {".git", "__pycache__", ".venv", "node_modules", ".mypy_cache", ".pytest_cache"}
 """Never part of a release that is made from a directory."""
 OF_A_REPOSITORY = {
@@ -102,8 +103,10 @@ def check(source: Source) -> None:
 def release_for(commit: str, now: float | None = None) -> str:
     """The name of a release made at `now` (seconds since 1970) from a commit, version or sha256."""
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
-    short = re.sub(r"[^0-9A-Za-z.]", "", commit)[:7]
-    return release_name(f"{stamp}-{re.sub(r'[.]+', '.', short)}")
+    if DIGEST.fullmatch(commit):
+        return f"{stamp}-{commit[:7]}"
+    version = re.sub(r"[^0-9A-Za-z.]", "", commit)[:40]
+    return release_name(f"{stamp}-{re.sub(r'[.]+', '.', version).rstrip('.')}")
 
 
 def _run_git(*argv: str) -> subprocess.CompletedProcess[bytes]:

@@ -506,6 +506,7 @@ def test_virtualenvs_and_hidden_directories_are_no_part_of_it(tmp_path: Path) ->
         ('os.environ["A"]', Variable("A", True)),
         ('os.environ.get("A", "x").split(",")', Variable("A", False, "x")),
         ('config("A", cast=bool)', Variable("A", True)),
+        ('config.get("database", "name")', UNKNOWN),
         ('dj_database_url.config(default="x")', Variable("DATABASE_URL", False, "x")),
     ],
 )

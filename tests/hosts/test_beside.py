@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import documents
 from tests.hosts.conftest import ROOT
 from tests.hosts.labs import Fleet, all_hosts, certificate, fleet
 
@@ -19,9 +20,8 @@ pytestmark = [pytest.mark.hosts, all_hosts]
 
 LAB = "beside"
 BLOG = "inventory/besideblog"
+PAGE = ROOT / "docs" / "howto" / "second-site.md"
 PEM = "/etc/ssl/certs/hostwright-shop.pem"
-# As docs/howto/second-site.md says.
-REMOVE = "systemctl disable --now 'blog-*' 'hostwright-blog-*'; rm /etc/hostwright/blog/beside.json"
 
 
 class Two(Fleet):
@@ -45,19 +45,23 @@ class Two(Fleet):
 @pytest.fixture(scope="module")
 def two() -> Iterator[Two]:
     with fleet(LAB, "one") as made:
-        first, second = ROOT / "inventory" / LAB, ROOT / BLOG
         found = Two(made.hosts, made.repository)
         found.change_site(given)
-        (first / "group_vars" / "all" / "further.yml").write_text("firewall_further_rules: [{port: 9999}]\n")
-        shutil.rmtree(second, ignore_errors=True)
+        further = ROOT / "inventory" / LAB / "group_vars" / "all" / "further.yml"
+        further.write_text("firewall_further_rules: [{port: 9999}]\n")
         try:
-            shutil.copytree(first, second)
-            path = second / "group_vars" / "all" / "site.yml"
-            path.write_text(yaml.safe_dump(blog(yaml.safe_load(path.read_text()))))
-            (second / "group_vars" / "all" / "further.yml").unlink()
+            describe_blog()
             yield found
         finally:
-            shutil.rmtree(second, ignore_errors=True)
+            shutil.rmtree(ROOT / BLOG, ignore_errors=True)
+
+
+def describe_blog() -> None:
+    """Write the second site's inventory, from that of the first one."""
+    shutil.rmtree(ROOT / BLOG, ignore_errors=True)
+    shutil.copytree(ROOT / "inventory" / LAB, ROOT / BLOG, ignore=shutil.ignore_patterns("further.yml"))
+    path = ROOT / BLOG / "group_vars" / "all" / "site.yml"
+    path.write_text(yaml.safe_dump(blog(yaml.safe_load(path.read_text()))))
 
 
 def given(site: dict[str, Any]) -> None:
@@ -150,7 +154,16 @@ def test_a_host_that_leaves_the_groups_of_a_site_keeps_nothing_that_runs(two: Tw
 
 
 def test_one_is_taken_away(two: Two) -> None:
-    two.on_host("sh", "-c", REMOVE)
+    """By the lines of the page, from a host where it has units that run and units that begin at boot."""
+    remove = next(block.text for block in documents.blocks(PAGE) if "systemctl stop" in block.text)
+    units = "systemctl list-units --plain --no-legend --state=active 'blog-*' 'hostwright-blog-*'"
+    files = "find /etc/systemd/system -name 'blog-*' -o -name 'hostwright-blog-*'"
+    describe_blog()
+    two.blog("ansible-playbook", "playbooks/site.yml")
+    assert "blog-timer-clear-sessions.timer" in two.on_host("sh", "-c", units)
+    assert "multi-user.target.wants/hostwright-blog-boot.service" in two.on_host("sh", "-c", files)
+    two.on_host("sh", "-ec", remove)
+    assert two.on_host("sh", "-c", f"{units}; {files}") == ""
     two.run("ansible-playbook", "playbooks/site.yml")
     assert "the shop" in two.text("shop")[1]
     assert two.text("blog")[0] == 404

@@ -51,7 +51,7 @@ def kind(option: dict[str, Any]) -> str:
 def inline(value: Any) -> str:
     """A default as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("...\n")
-    return value.strip() if isinstance(value, str) and "{{" in value else text.strip()
+    return " ".join(value.split()) if isinstance(value, str) and "{{" in value else text.strip()
 
 
 if __name__ == "__main__":

@@ -69,6 +69,18 @@ def test_every_task_playbook_and_make_target_exists(page: Path) -> None:
     assert sorted(targets - known) == []
 
 
+def test_a_message_that_a_page_explains_is_one_that_is_said() -> None:
+    text = (ROOT / "docs" / "howto" / "troubles.md").read_text(encoding="utf-8")
+    seen = [row.split(" | ")[0] for row in text.splitlines() if row.startswith("| ")]
+    quoted = [message for cell in seen for message in re.findall(r"`([^`]+ [^`]+)`", cell)]
+    assert len(quoted) > 10
+    code = [*ROOT.glob("hostwright/**/*.py"), *ROOT.glob("roles/**/*.py"), *ROOT.glob("roles/nginx/templates/*")]
+    said = "\n".join(path.read_text(encoding="utf-8") for path in code)
+    # But for a number or a name in it, which each case has its own of.
+    parts = [part.strip(" :") for message in quoted for part in re.split(r"\b(?:[0-9]+|status|[A-Z]{3,})\b", message)]
+    assert [part for part in parts if part not in said] == []
+
+
 def test_every_event_is_described() -> None:
     engine = ROOT / "roles" / "release" / "files" / "hostwright_engine"
     emitted = {

@@ -163,16 +163,16 @@ class Source(Model):
     """Where the code comes from; exactly one of `git`, `path`, `pypi` and `archive`."""
 
     git: Line | None = None
-    """A repository: a URL, or a path on the controller (`.` is where fab runs). Its submodules are left out."""
+    """A repository: a URL, or a path on the machine where `fab` runs (`.`: where it runs). Submodules are left out."""
     ref: Line = "HEAD"
     """The branch, tag or commit that is deployed unless `--ref` names another."""
     path: Line | None = None
-    """A directory on the controller, deployed as it is."""
+    """A directory on the machine where `fab` runs, deployed as it is."""
     pypi: Line | None = None
     """A project on the package index whose sdist is the source tree; needs `version`."""
     version: Line | None = None
     archive: Line | None = None
-    """A tar archive: a path on the controller or an https URL; needs `sha256`."""
+    """A tar archive: a path on the machine where `fab` runs, or an https URL; needs `sha256`."""
     sha256: Annotated[str, _like("[0-9a-f]{64}", "64 hexadecimal digits")] | None = None
     subdir: RelativePath = "."
     """The directory inside the source that becomes the release."""
@@ -251,7 +251,7 @@ class Hook(Model):
 
 
 class Static(Model):
-    """Static files, which nginx shows: those of the current release, then those of the one before."""
+    """Static files, which nginx serves: those of the current release, then those of the one before."""
 
     root: PlainPath | None = "static"
     """Where `collectstatic` puts its files, relative to the release (STATIC_ROOT); null: no static files."""
@@ -263,7 +263,7 @@ class Static(Model):
 
 
 class Media(Model):
-    """Uploaded files, which outlive releases; nginx shows them."""
+    """Uploaded files, which outlive releases; nginx serves them."""
 
     url: Url = "/media/"
     env: EnvName | None = None
@@ -309,7 +309,7 @@ class Web(Model):
     rate_burst: Count = 40
     """Requests above the rate that are let through at once; further ones get 429."""
     locations: dict[Annotated[str, _like(r"/[\w./-]*", "a URL path that begins with /")], AbsolutePath] = {}
-    """Further URL prefixes and the directories that they show."""
+    """Further URL prefixes, and the directories on the host that nginx serves below them."""
     memory_deny_write_execute: bool = True
     """Switch off for applications that make code at run time (cffi closures, JITs)."""
 

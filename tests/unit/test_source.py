@@ -444,7 +444,8 @@ def test_release_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("commit", "ending"), [("0123456789" * 4, "0123456"), ("ab" * 32, "abababa"), ("2025.1.0", "2025.1.0"), ("1..", "1")]
+    ("commit", "ending"),
+    [("0123456789" * 4, "0123456"), ("ab" * 32, "abababa"), ("2025.1.0", "2025.1.0"), ("1..", "1")],
 )
 def test_a_digest_is_shortened_and_a_version_is_not(commit: str, ending: str) -> None:
     assert source.release_for(commit, NOW).partition("-")[2] == ending

@@ -94,6 +94,7 @@ NEXT = (
     "export ANSIBLE_VAULT_PASSWORD_FILE=~/.vault-password",
     "ansible-vault encrypt inventory/production/group_vars/all/vault.yml",
     "fab config.check",
+    "ssh root@ADDRESS true    # each server once: its host key has to be known",
     "ansible-playbook playbooks/bootstrap.yml",
     "ansible-playbook playbooks/site.yml",
     "fab deploy",

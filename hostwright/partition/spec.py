@@ -187,7 +187,7 @@ class PartitionSpec(TableSpec):
     """What happens to a child that is older: `detach` leaves it as a table of its own, `archive` moves that to another
     schema, `drop` removes it with its rows."""
     archive_schema: Annotated[str, StringConstraints(min_length=1)] = "archive"
-    """Where `retention: archive` puts children; it is made where it lacks."""
+    """Where `retention: archive` puts children; it is made where it is missing."""
     archive: ArchiveServer | None = None
     """Where `fab partition.archive` puts the children that are older than `keep`; null: files only."""
 

@@ -34,6 +34,7 @@ PACKAGES = (
     "openssh-client",
 )
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+PODMAN = plan.Engine("podman", ("--runtime=runc",))
 
 
 def say(text: str) -> None:
@@ -74,7 +75,7 @@ def prepare() -> plan.Engine:
             [*environment, "apt-get", "install", "-q", "-y", "--no-install-recommends", *PACKAGES],
             timeout=900,
         )
-    return plan.Engine("podman", ("--runtime=runc",))
+    return PODMAN
 
 
 def _need_root() -> None:
@@ -197,10 +198,14 @@ def boot(engine: plan.Engine, host: plan.Host, image_name: str) -> None:
         return
     if state:
         run([engine.program, "rm", "-f", host.container])
-    soft, nproc = resource.getrlimit(resource.RLIMIT_NOFILE)[1], resource.getrlimit(resource.RLIMIT_NPROC)[1]
-    limits = [min(20000, n) if n != resource.RLIM_INFINITY else 20000 for n in (soft,)]
-    limits += [min(16384, nproc) if nproc != resource.RLIM_INFINITY else 16384]
-    run(plan.start_host(engine, host, image_name, *limits))
+    nofile, nproc = _at_most(20000, resource.RLIMIT_NOFILE), _at_most(16384, resource.RLIMIT_NPROC)
+    run(plan.start_host(engine, host, image_name, nofile, nproc))
+
+
+def _at_most(wanted: int, limit: int) -> int:
+    """`wanted`, or less where this machine's hard limit is lower."""
+    hard = resource.getrlimit(limit)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def kill(host: plan.Host) -> None:
@@ -338,7 +343,7 @@ def states(name: str) -> list[tuple[plan.Host, str]]:
 
 
 def _engine() -> plan.Engine:
-    return plan.Engine("podman", ("--runtime=runc",)) if shutil.which("podman") else plan.Engine("docker")
+    return PODMAN if shutil.which("podman") else plan.Engine("docker")
 
 
 def _state(engine: plan.Engine, host: plan.Host) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,22 @@ def test_a_lab_without_the_programs_for_it(top: Path, monkeypatch: pytest.Monkey
             task.body(None, name="try")
         assert caught.value.code == 1
         assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("nofile", "nproc", "limits"),
+    [
+        (1024, 30000, ["--ulimit=nofile=1024:1024", "--ulimit=nproc=16384:16384"]),
+        (resource.RLIM_INFINITY, 512, ["--ulimit=nofile=20000:20000", "--ulimit=nproc=512:512"]),
+    ],
+)
+def test_a_host_gets_no_higher_limits_than_this_machine_may_give(
+    monkeypatch: pytest.MonkeyPatch, nofile: int, nproc: int, limits: list[str]
+) -> None:
+    hard = {resource.RLIMIT_NOFILE: nofile, resource.RLIMIT_NPROC: nproc}
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda limit: (1, hard[limit]))
+    monkeypatch.setattr(machine, "_state", lambda engine, host: "")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(machine, "run", commands.append)
+    machine.boot(machine.PODMAN, HOSTS[0], "image")
+    assert [word for argv in commands for word in argv if word.startswith("--ulimit")] == limits

@@ -214,7 +214,7 @@ def kill(host: plan.Host) -> None:
 
 
 def start(host: plan.Host) -> None:
-    """Give it back, and wait until it answers."""
+    """Give the host its power back, and wait until its sshd runs."""
     engine = _engine()
     run([engine.program, *engine.options, "start", host.container])
     _await_systemd(engine, host)
@@ -226,7 +226,7 @@ def cut(host: plan.Host) -> None:
 
 
 def mend(host: plan.Host) -> None:
-    """Plug it in again."""
+    """Plug the host's network in again."""
     run(
         [
             _engine().program,

@@ -176,7 +176,7 @@ def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
             boot(engine, host, made)
         for host in lab:
             _await_systemd(engine, host)
-            _admit(engine, host, key)
+            _admit(host, key)
         (directory / "known_hosts").write_text("".join(_host_keys(engine, host) for host in lab), encoding="utf-8")
         _write_inventory(name, lab, directory, wanted)
     return lab
@@ -246,6 +246,12 @@ def execute(host: plan.Host, argv: Sequence[str], stdin: bytes | None = None, ti
         stdin=stdin,
         timeout=timeout,
     )
+
+
+def put(host: plan.Host, path: str, data: bytes, mode: str = "644") -> None:
+    """Put a file that root owns on the host, whole or not at all; directories on the way to it are made."""
+    script = 'mkdir -p "$(dirname "$1")" && umask 077 && cat >"$1.new" && chmod "$2" "$1.new" && mv "$1.new" "$1"'
+    execute(host, ["sh", "-c", script, "put", path, mode], stdin=data)
 
 
 def down(name: str, images: bool = False) -> list[str]:
@@ -407,23 +413,15 @@ def _await_systemd(engine: plan.Engine, host: plan.Host) -> None:
         time.sleep(0.2)
 
 
-def _admit(engine: plan.Engine, host: plan.Host, key: Path) -> None:
+def _admit(host: plan.Host, key: Path) -> None:
     """Let root in with the lab's key, and give the host this machine's package settings."""
-
-    def put(path: str, data: bytes, mode: str) -> None:
-        script = 'umask 077; mkdir -p "$(dirname "$1")"; cat > "$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
-        run([engine.program, "exec", "-i", host.container, "sh", "-c", script, "put", path, mode], stdin=data)
-
-    put("/root/.ssh/authorized_keys", key.with_name("key.pub").read_bytes(), "600")
+    execute(host, ["mkdir", "-p", "-m", "700", "/root/.ssh"])
+    put(host, "/root/.ssh/authorized_keys", key.with_name("key.pub").read_bytes(), "600")
     if CERTIFICATES.exists():
         # The machine's own authorities as well, where a proxy or a mirror needs them.
-        put("/etc/hostwright-lab/ca.crt", CERTIFICATES.read_bytes(), "644")
-        put(
-            "/etc/pip.conf",
-            b"[global]\ncert = /etc/hostwright-lab/ca.crt\ndisable-pip-version-check = true\n",
-            "644",
-        )
-        run([engine.program, "exec", host.container, "chmod", "755", "/etc/hostwright-lab"])
+        put(host, "/etc/hostwright-lab/ca.crt", CERTIFICATES.read_bytes())
+        pip = b"[global]\ncert = /etc/hostwright-lab/ca.crt\ndisable-pip-version-check = true\n"
+        put(host, "/etc/pip.conf", pip)
 
 
 def _host_keys(engine: plan.Engine, host: plan.Host) -> str:

@@ -178,3 +178,23 @@ def test_a_host_gets_no_higher_limits_than_this_machine_may_give(
     monkeypatch.setattr(machine, "run", commands.append)
     machine.boot(machine.PODMAN, HOSTS[0], "image")
     assert [word for argv in commands for word in argv if word.startswith("--ulimit")] == limits
+
+
+def test_a_file_of_a_host_is_put_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(host: plan.Host, argv: list[str], stdin: bytes) -> None:
+        subprocess.run(argv, input=stdin, umask=0o022, check=True)
+
+    monkeypatch.setattr(machine, "execute", here)
+    file = tmp_path / "some directory" / "secret"
+    for data in (b"first\0", b"second"):
+        machine.put(HOSTS[0], str(file), data, "600")
+        assert file.read_bytes() == data
+    machine.put(HOSTS[0], str(file.with_name("script")), b"", "755")
+    assert [f"{path.stat().st_mode & 0o777:o}" for path in (file.parent, file, file.with_name("script"))] == [
+        "755",
+        "600",
+        "755",
+    ]
+    with pytest.raises(subprocess.CalledProcessError):
+        machine.put(HOSTS[0], str(file), b"third", "no mode")
+    assert file.read_bytes() == b"second"

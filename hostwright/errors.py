@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class HostwrightError(Exception):
     """Work that failed.
@@ -30,3 +32,14 @@ class Busy(HostwrightError):
     """Someone else holds the deploy lock; the message says who and since when."""
 
     exit_status = 75
+
+
+class Failures(HostwrightError):
+    """What failed on one or more hosts: `errors`, by the host's name; not empty."""
+
+    def __init__(self, errors: Mapping[str, HostwrightError]) -> None:
+        first, *others = errors.values()
+        hint = next((error.hint for error in errors.values() if error.hint), "")
+        super().__init__("\n".join(error.message for error in errors.values()), hint)
+        self.errors = errors
+        self.exit_status = 1 if others else first.exit_status

@@ -18,7 +18,7 @@ from typing import IO, Any
 from hostwright import interrupts
 from hostwright.config import Site
 from hostwright.console import Reporter
-from hostwright.errors import Busy, HostwrightError
+from hostwright.errors import Busy, Failures, HostwrightError
 from hostwright.release.source import Artifact
 from hostwright.remote import LINE_LIMIT, PROVISION, Call, Remote, Unreachable, failure
 
@@ -42,16 +42,6 @@ FACTS: Mapping[str, Mapping[str, type]] = {
     "finish": {"stopping": list},
 }
 """Command -> what its answer must hold."""
-
-
-class Failures(HostwrightError):
-    """What failed on one or more hosts."""
-
-    def __init__(self, errors: Mapping[str, HostwrightError]) -> None:
-        super().__init__("\n".join(error.message for error in errors.values()))
-        self.errors = errors
-        self.hint = next((error.hint for error in errors.values() if error.hint), "")
-        self.exit_status = max(error.exit_status for error in errors.values()) if len(errors) == 1 else 1
 
 
 class HostTransaction:

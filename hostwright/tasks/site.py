@@ -10,7 +10,7 @@ from typing import Any
 
 from hostwright import console, interrupts
 from hostwright.console import Reporter
-from hostwright.errors import BadInput, HostwrightError
+from hostwright.errors import BadInput, Failures, HostwrightError
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
 
@@ -264,7 +264,6 @@ def logs(
     from queue import SimpleQueue
 
     from hostwright import remote
-    from hostwright.release import drive
 
     found, hosts = _fleet.read(inventory, limit)
     if not re.fullmatch(r"[a-z0-9*-]+", process):
@@ -310,7 +309,7 @@ def logs(
         elif error:
             raise error
     if failed:
-        raise drive.Failures(failed)
+        raise Failures(failed)
 
 
 @task(positional=["command"], help={"command": "such as 'check --deploy', in quotes", "host": "default: the first"})

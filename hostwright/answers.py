@@ -1,4 +1,4 @@
-"""What an engine answers to a question, checked: a host that is broken, or hostile, can't break what reads it."""
+"""What an engine answers, checked: a host that is broken, or hostile, can't break what reads it."""
 
 from __future__ import annotations
 
@@ -70,16 +70,65 @@ class Maintenance(Answer):
     maintenance: bool
 
 
-KINDS: Mapping[str, type[Answer]] = {"status": Status, "releases": Releases, "maintenance": Maintenance}
-"""The verb of a request -> its answer; of others nothing is read."""
+class Attached(Answer):
+    got: int
+    """The number of the last command that came through."""
 
 
-def problem(verb: str, answer: dict[str, Any]) -> str:
-    """The first field of an answer that is wrong, and what it must be; empty if none is."""
-    kind = KINDS.get(verb)
+class Done(Answer):
+    do: str
+    n: int | None = None
+    """The command's number; none where the engine did it by itself."""
+    ok: bool
+
+
+class Prepared(Answer):
+    release: str
+    venv: str
+    venv_ready: bool
+
+
+class Built(Answer):
+    plan: list[Migration]
+    reversible: bool
+    heads: dict[str, list[str]] | None
+    """App -> names; none where another host's are to be taken."""
+
+
+class Migrated(Answer):
+    applied: list[Migration]
+
+
+class Unmigrated(Answer):
+    undone: list[Migration]
+
+
+class Finished(Answer):
+    stopping: list[str]
+
+
+KINDS: Mapping[str, type[Answer]] = {
+    "status": Status,
+    "releases": Releases,
+    "maintenance": Maintenance,
+    "attached": Attached,
+    "done": Done,
+    "prepare": Prepared,
+    "build": Built,
+    "migrate": Migrated,
+    "unmigrate": Unmigrated,
+    "finish": Finished,
+}
+"""The verb of a request, the event or the command of a transaction -> what is read of it; of others nothing is."""
+
+
+def problem(name: str, answer: dict[str, Any]) -> str:
+    """The first field that is wrong in an answer to `name`, of KINDS, and what it must be; empty if none is."""
+    kind = KINDS.get(name)
+    if kind is None:
+        return ""
     try:
-        if kind:
-            kind.model_validate(answer)
+        kind.model_validate(answer)
     except pydantic.ValidationError as error:
-        return refusal.lines(kind, error, verb)[0] if kind else ""
+        return refusal.lines(kind, error, name)[0]
     return ""

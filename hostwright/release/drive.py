@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from hostwright import interrupts
+from hostwright import answers, interrupts
 from hostwright.config import Site
 from hostwright.console import Reporter
 from hostwright.errors import Busy, Failures, HostwrightError
@@ -33,15 +33,6 @@ AGAIN = 1.0
 
 TOGETHER = 1.0
 """Seconds for other hosts to fail as well, once one has: what is wrong everywhere is said at once."""
-
-FACTS: Mapping[str, Mapping[str, type]] = {
-    "prepare": {"venv": str, "venv_ready": bool, "release": str},
-    "build": {"plan": list, "reversible": bool},
-    "migrate": {"applied": list},
-    "unmigrate": {"undone": list},
-    "finish": {"stopping": list},
-}
-"""Command -> what its answer must hold."""
 
 
 class HostTransaction:
@@ -110,29 +101,29 @@ class HostTransaction:
     def _await_done(self, command: str, number: int) -> dict[str, Any]:
         while True:
             event = self._next()
-            if event["event"] == "done":
-                self._unanswered.pop(event.get("n") or 0, None)
-                if event.get("do") != command or event.get("n") not in (number, None):
-                    if command == "abort":
-                        continue  # What was under way ended first.
-                    did = event.get("do")
-                    raise HostwrightError(
-                        f"{self.name}: the engine did {did} by itself: it was killed, or not told to go on in time"
-                    )
-                if event.get("ok") is not True:
-                    raise failure(self.name, event.get("error", {}))
-                return self._checked(event)
             if event["event"] == "end":
                 self.over = True
                 if command == "abort" and event.get("result") == "aborted":
                     return event
                 raise HostwrightError(f"{self.name}: the transaction has ended ({event.get('result')})")
+            if event["event"] != "done":
+                continue
+            did, done = self._checked("done", event)["do"], event.get("n")
+            self._unanswered.pop(done or 0, None)
+            if did == command and done in (number, None):
+                if not event["ok"]:
+                    raise failure(self.name, event.get("error", {}))
+                return self._checked(command, event)
+            if command != "abort":  # Before an abort, what was under way ends.
+                raise HostwrightError(
+                    f"{self.name}: the engine did {did} by itself: it was killed, or not told to go on in time"
+                )
 
-    def _checked(self, event: dict[str, Any]) -> dict[str, Any]:
-        for key, kind in FACTS.get(event["do"], {}).items():
-            if not isinstance(event.get(key), kind):
-                raise HostwrightError(f"{self.name}: the engine's answer to {event['do']} has no {key}", PROVISION)
-        return event
+    def _checked(self, name: str, answer: dict[str, Any]) -> dict[str, Any]:
+        wrong = answers.problem(name, answer)
+        if wrong:
+            raise HostwrightError(f"{self.name}: the engine's answer can't be right: {wrong}", PROVISION)
+        return answer
 
     def ping(self) -> None:
         if self._call is not None and not self.over:
@@ -152,7 +143,7 @@ class HostTransaction:
             event = self._call.event()
             if event is not None:
                 if event["event"] == "attached":
-                    self._send_again(event.get("got", 0))
+                    self._send_again(self._checked("attached", event)["got"])
                 elif event.get("seq", 0) > self.seq:
                     self.seq = event["seq"]
                     self._report(event)

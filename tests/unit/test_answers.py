@@ -33,6 +33,15 @@ ROW: dict[str, Any] = {
     "owner": None,
     "applied": [["orders", "0001_initial"]],
 }
+FACTS: dict[str, dict[str, Any]] = {
+    "prepare": {"release": "r2", "venv": "k1", "venv_ready": True, "platform": "linux"},
+    "build": {"plan": [["orders", "0002"]], "reversible": True, "heads": {"orders": ["0002"]}},
+    "migrate": {"applied": [["orders", "0002"]]},
+    "unmigrate": {"undone": [["orders", "0002"]]},
+    "finish": {"workers": [], "stopping": ["shop-worker@1.service"], "removed": [], "drained": True},
+    "done": {"do": "build", "n": 2, "ok": True},
+    "attached": {"op": "x", "got": 3},
+}
 
 
 def test_answers_that_are_right() -> None:
@@ -44,6 +53,10 @@ def test_answers_that_are_right() -> None:
     assert answers.problem("maintenance", {"maintenance": True}) == ""
     assert answers.problem("maintenance", {}) == "maintenance.maintenance: is needed"
     assert answers.problem("a verb of a later version", {}) == ""
+    for command, facts in FACTS.items():
+        assert answers.problem(command, facts) == ""
+    assert answers.problem("build", {**FACTS["build"], "plan": [], "heads": None}) == ""
+    assert answers.problem("done", {"do": "abort", "n": None, "ok": False, "error": {}}) == ""
 
 
 @pytest.mark.parametrize(

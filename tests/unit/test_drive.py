@@ -19,7 +19,7 @@ from hostwright.console import Reporter
 from hostwright.errors import Busy, HostwrightError
 from hostwright.release import drive
 from hostwright.release.source import Artifact
-from hostwright.remote import Unreachable
+from hostwright.remote import PROVISION, Unreachable
 
 ARTIFACT = Artifact("r2", b"data", "0" * 64, "HEAD", "abc")
 DEPLOY = {"kind": "deploy", "release": "r2", "owner": "ann", "artifact": "r2.tar.gz"}
@@ -57,6 +57,7 @@ class Engine:
         self.journal: list[dict[str, Any]] = []
         self.cuts = list(behaviour.get("cuts", []))
         self.commands: dict[str, Mapping[str, Any]] = {}
+        self.got = 0
         self.one_event = threading.Lock()
 
     # --- what drive knows of a Remote
@@ -86,6 +87,7 @@ class Engine:
             return call
         call = Call(self)
         if verb == "attach":
+            call.events.put({"event": "attached", "got": self.behaviour.get("got", self.got)})
             for event in self.journal[request["after"] :]:
                 call.events.put(event)
             return call
@@ -112,6 +114,7 @@ class Engine:
         if word == "ping":
             return
         self.current = call
+        self.got = command["n"]
         last = self.words()[-1]
         self.told.append((self.name, word))
         self.commands[word] = command
@@ -165,10 +168,14 @@ class Engine:
             "unmigrate": {"undone": [["orders", "0002"]]},
             "finish": {"stopping": self.behaviour.get("stopping", [])},
         }.get(word, {})
+        done = {"event": "done", "do": word, "n": self.commands.get(word, {}).get("n"), "ok": True, **facts}
+        done |= self.behaviour.get("wrong", {}).get(word, {})
+        for key in self.behaviour.get("omit", {}).get(word, ()):
+            del done[key]
         if self.cuts and self.cuts[0] == word:
             self.cuts.pop(0)
             self.current.events.put(None)
-        self.say({"event": "done", "do": word, "ok": True, **facts})
+        self.say(done)
         if word in ("finish", "abort"):
             self.say({"event": "end", "result": "done" if word == "finish" else "aborted"})
 
@@ -458,6 +465,70 @@ def test_an_engine_that_aborted_by_itself(world: World) -> None:
     assert error.message == "web2: the engine did abort by itself: it was killed, or not told to go on in time"
     assert world.words("web1")[-1] == "abort"
     assert world.states()[-1] == "undone"
+
+
+NEEDED = [
+    *(("prepare", key) for key in ("release", "venv", "venv_ready")),
+    *(("build", key) for key in ("plan", "reversible", "heads")),
+    ("migrate", "applied"),
+    ("unmigrate", "undone"),
+    ("finish", "stopping"),
+    ("flip", "ok"),
+]
+"""Command -> what its answer must hold."""
+
+
+def answered(world: World, command: str, **behaviour: Any) -> str:
+    """What is said where web1's engine answers `command` as `behaviour` has it."""
+    plan = [["orders", "0002"]]
+    fleet = world.fleet(web1={"plan": plan, **behaviour}, web2={})
+    rollback = {"kind": "rollback", "owner": "ann"}
+    if command == "unmigrate":
+        error = refusal(lambda: drive.run(fleet, site(), rollback, migrations=True))
+    else:
+        error = refusal(lambda: deploy(fleet))
+    assert error.exit_status == 1
+    for host in ("web1", "web2"):
+        assert world.words(host)[-1] == ("finish" if command == "finish" else "abort")
+    return str(error)
+
+
+@pytest.mark.parametrize(("command", "key"), NEEDED)
+def test_an_answer_without_a_fact_that_is_needed(world: World, command: str, key: str) -> None:
+    said = answered(world, command, omit={command: [key]})
+    origin = "done" if key == "ok" else command
+    assert said == f"web1: the engine's answer can't be right: {origin}.{key}: is needed\n  {PROVISION}"
+
+
+@pytest.mark.parametrize(
+    ("command", "fact", "problem"),
+    [
+        ("prepare", {"release": ["r2"]}, "prepare.release: must be text"),
+        ("prepare", {"venv": {}}, "prepare.venv: must be text"),
+        ("prepare", {"venv_ready": "no"}, "prepare.venv_ready: must be true or false"),
+        ("build", {"plan": "0002"}, "build.plan: must be a list"),
+        ("build", {"plan": [1]}, "build.plan.0: must be a list"),
+        ("build", {"plan": [["orders", 2]]}, "build.plan.0.1: must be text: put it in quotes"),
+        ("build", {"reversible": 1}, "build.reversible: must be true or false"),
+        ("build", {"heads": ["0002"]}, "build.heads: must be a mapping of keys"),
+        ("migrate", {"applied": [["orders", "0002"], 1]}, "migrate.applied.1: must be a list"),
+        ("unmigrate", {"undone": {"orders": "0002"}}, "unmigrate.undone: must be a list"),
+        ("finish", {"stopping": [1]}, "finish.stopping.0: must be text: put it in quotes"),
+        ("flip", {"n": [5]}, "done.n: must be a whole number"),
+        ("flip", {"do": {}}, "done.do: must be text"),
+        ("flip", {"ok": 1}, "done.ok: must be true or false"),
+    ],
+)
+def test_an_answer_with_a_fact_of_another_type(world: World, command: str, fact: Any, problem: str) -> None:
+    said = answered(world, command, wrong={command: fact})
+    assert said == f"web1: the engine's answer can't be right: {problem}\n  {PROVISION}"
+
+
+@pytest.mark.parametrize("got", ["7", None, [7]])
+def test_an_engine_that_says_nonsense_of_what_it_has_got(world: World, got: Any) -> None:
+    said = answered(world, "standby", cuts=["standby"], got=got)
+    problem = "attached.got: must be a whole number"
+    assert said == f"web1: the engine's answer can't be right: {problem}\n  {PROVISION}"
 
 
 # --- locks

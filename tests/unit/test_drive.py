@@ -56,6 +56,7 @@ class Engine:
         self.seq = 0
         self.journal: list[dict[str, Any]] = []
         self.cuts = list(behaviour.get("cuts", []))
+        self.swallows = list(behaviour.get("swallows", []))
         self.commands: dict[str, Mapping[str, Any]] = {}
         self.got = 0
         self.one_event = threading.Lock()
@@ -113,6 +114,10 @@ class Engine:
         word = command["do"]
         if word == "ping":
             return
+        if self.swallows and self.swallows[0] == word:
+            self.swallows.pop(0)
+            call.events.put(None)
+            return
         self.current = call
         self.got = command["n"]
         last = self.words()[-1]
@@ -152,6 +157,9 @@ class Engine:
         if word in self.behaviour.get("fail", ()):
             error = {"kind": "failed", "step": word, "message": f"{word} failed", "hint": "Look"}
             self.say({"event": "done", "do": word, "ok": False, "error": error})
+            return
+        if word == self.behaviour.get("end_early"):
+            self.say({"event": "end", "result": "failed"})
             return
         facts: dict[str, Any] = {
             "prepare": {
@@ -531,6 +539,24 @@ def test_an_engine_that_says_nonsense_of_what_it_has_got(world: World, got: Any)
     assert said == f"web1: the engine's answer can't be right: {problem}\n  {PROVISION}"
 
 
+@pytest.mark.parametrize("step", ["prepare", "standby", "flip"])
+def test_a_transaction_that_ends_before_its_time(world: World, step: str) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={}, web2={"end_early": step})))
+    assert (error.message, error.exit_status) == ("web2: the transaction has ended (failed)", 1)
+    assert world.words("web2")[-1] == step  # There is nothing left to abort.
+    assert world.words("web1")[-1] == "abort"
+
+
+def test_what_can_not_be_undone_at_once_is_told(world: World) -> None:
+    error = refusal(lambda: deploy(world.fleet(web1={}, web2={"fail": ["standby", "abort"]})))
+    assert error.message == "web2: standby failed"
+    notes = [e for e in map(json.loads, world.out.getvalue().splitlines()) if e["event"] == "note"]
+    assert [note["detail"] for note in notes] == [
+        "could not be undone at once, the hosts do it alone: web2: abort failed"
+    ]
+    assert world.words("web1")[-1] == "abort"
+
+
 # --- locks
 
 
@@ -591,6 +617,13 @@ def test_a_connection_that_breaks_is_taken_up_again(world: World, step: str) -> 
     assert world.words("web1").count("attach") == 1
     assert [word for word in world.words("web1") if word != "attach"] == ["begin", *STEPS]
     assert world.words("web2") == ["begin", *STEPS]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_command_that_is_lost_with_its_connection_is_sent_again(world: World, step: str) -> None:
+    deploy(world.fleet(web1={"swallows": [step]}, web2={}))
+    assert world.words("web1").count("attach") == 1
+    assert [word for word in world.words("web1") if word != "attach"] == ["begin", *STEPS]
 
 
 def test_a_connection_that_stays_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,23 +136,25 @@ class HostTransaction:
             self._call = None
 
     def _next(self) -> dict[str, Any]:
-        deadline = time.monotonic() + RECONNECT
+        lost: float | None = None
         while True:
             if self._call is None:
                 raise Unreachable(f"{self.name}: there is no transaction")
             event = self._call.event()
-            if event is not None:
-                if event["event"] == "attached":
-                    self._send_again(self._checked("attached", event)["got"])
-                elif event.get("seq", 0) > self.seq:
-                    self.seq = event["seq"]
-                    self._report(event)
-                    return event
-                continue
-            problem = self._call.failure()
-            if not self.begun or not isinstance(problem, Unreachable) or time.monotonic() > deadline:
-                raise problem
-            self._attach(deadline)
+            if event is None:
+                lost = lost or time.monotonic()
+                deadline = lost + RECONNECT
+                problem = self._call.failure()
+                if not self.begun or not isinstance(problem, Unreachable) or time.monotonic() > deadline:
+                    raise problem
+                self._attach(deadline)
+            elif event["event"] == "attached":
+                lost = None
+                self._send_again(self._checked("attached", event)["got"])
+            elif event.get("seq", 0) > self.seq:
+                self.seq = event["seq"]
+                self._report(event)
+                return event
 
     def _send_again(self, got: int) -> None:
         """Of the commands without an answer, those that the engine has not got: their connection was lost with them."""

@@ -88,9 +88,11 @@ class Engine:
             return call
         call = Call(self)
         if verb == "attach":
-            call.events.put({"event": "attached", "got": self.behaviour.get("got", self.got)})
-            for event in self.journal[request["after"] :]:
-                call.events.put(event)
+            with self.one_event:
+                self.current = call
+                call.events.put({"event": "attached", "got": self.behaviour.get("got", self.got)})
+                for event in self.journal[request["after"] :]:
+                    call.events.put(event)
             return call
         self.current = call
         refusals = self.behaviour.get("refuse_begin", [])
@@ -109,6 +111,9 @@ class Engine:
             stored = {**event, "seq": self.seq, "host": self.name}
             self.journal.append(stored)
             self.current.events.put(stored)
+
+    def cut(self) -> None:
+        self.current.events.put(None)
 
     def obey(self, call: Call, command: Mapping[str, Any]) -> None:
         word = command["do"]
@@ -182,7 +187,7 @@ class Engine:
             del done[key]
         if self.cuts and self.cuts[0] == word:
             self.cuts.pop(0)
-            self.current.events.put(None)
+            self.cut()
         self.say(done)
         if word in ("finish", "abort"):
             self.say({"event": "end", "result": "done" if word == "finish" else "aborted"})
@@ -617,6 +622,20 @@ def test_a_connection_that_breaks_is_taken_up_again(world: World, step: str) -> 
     assert world.words("web1").count("attach") == 1
     assert [word for word in world.words("web1") if word != "attach"] == ["begin", *STEPS]
     assert world.words("web2") == ["begin", *STEPS]
+
+
+def test_a_connection_that_breaks_late_in_a_long_step_and_once_more_is_taken_up_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "RECONNECT", 0.05)
+    built = threading.Event()
+    fleet = world.fleet(web1={"hold": {"build": built}})
+    for seconds in (0.2, 0.4):
+        threading.Timer(seconds, world.engines["web1"].cut).start()
+    threading.Timer(0.6, built.set).start()
+    deploy(fleet)
+    assert world.words("web1").count("attach") == 2
+    assert [word for word in world.words("web1") if word != "attach"] == ["begin", *STEPS]
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -72,8 +72,6 @@ class HostTransaction:
         """Send a command and wait for what came of it; returns its facts. A host that did not come back is lost."""
         if self._lost is not None:
             raise self._lost
-        if self._call is None:
-            raise Unreachable(f"{self.name}: there is no transaction")
         if command == "abort":
             # At once, past a command that is under way: the engine ends that one first.
             number = self._send(command, fields)
@@ -208,7 +206,7 @@ class Fleet:
         `hurry`: once one host has failed, the others are not waited for, as what they do is to be undone.
         `uninterrupted`: an interrupt has to wait.
         """
-        chosen = list(self.hosts if hosts is None else hosts)
+        chosen = self.hosts if hosts is None else hosts
         futures = {host.name: self._pool.submit(function, host) for host in chosen}
         results: dict[str, Any] = {}
         errors: dict[str, HostwrightError] = {}
@@ -303,8 +301,9 @@ def run(
             reporter.event("state", state="confirmed")
         except BaseException as error:
             _undo(fleet, artifact)
-            if isinstance(error, Failures) and any(isinstance(e, Busy) for e in error.errors.values()):
-                raise next(e for e in error.errors.values() if isinstance(e, Busy)) from None
+            for failed in error.errors.values() if isinstance(error, Failures) else ():
+                if isinstance(failed, Busy):
+                    raise failed from None
             raise
         finished = fleet.each(lambda host: host.finish())
         stopping = [unit for facts in finished.values() for unit in facts["stopping"]]
@@ -387,13 +386,7 @@ def _wheels(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]]) -> None:
             continue
         with tempfile.NamedTemporaryFile(prefix="hostwright-") as wheels:
             digest = fleet.each(partial(_fetch, key=key, target=wheels), [maker])[maker.name]
-
-            def give(host: HostTransaction, file: str = wheels.name, key: str = key, sha256: str = digest) -> None:
-                with Path(file).open("rb") as source:
-                    host.remote.upload(source, f"{key}.tar")
-                host.do("wheels", artifact=f"{key}.tar", sha256=sha256)
-
-            fleet.each(give, others)
+            fleet.each(partial(_give, key=key, wheels=Path(wheels.name), sha256=digest), others)
     fleet.reporter.event("state", state="built")
 
 
@@ -409,6 +402,13 @@ def _fetch(host: HostTransaction, key: str, target: IO[bytes]) -> str:
         raise call.refusal(target.read(LINE_LIMIT))
     target.flush()
     return digest.hexdigest()
+
+
+def _give(host: HostTransaction, key: str, wheels: Path, sha256: str) -> None:
+    """Have a host take the wheelhouse `key` that was fetched from another."""
+    with wheels.open("rb") as source:
+        host.remote.upload(source, f"{key}.tar")
+    host.do("wheels", artifact=f"{key}.tar", sha256=sha256)
 
 
 def _migrate(fleet: Fleet, site: Site, facts: Mapping[str, Any]) -> None:
@@ -441,15 +441,15 @@ def _undo(fleet: Fleet, artifact: Artifact | None) -> None:
         elif artifact and not host.begun:
             host.remote.withdraw(artifact.name)
 
-    note = fleet.reporter.event
+    report = fleet.reporter.event
     try:
         fleet.each(abort)
     except HostwrightError as error:
-        note("note", host="", detail=f"could not be undone at once, the hosts do it alone: {error.message}")
+        report("note", host="", detail=f"could not be undone at once, the hosts do it alone: {error.message}")
     confirmed = [host.name for host in fleet.hosts if host.confirmed]
     if confirmed:
         detail = f"{', '.join(confirmed)} keep the new release, the others go back; fab deploy or fab rollback ends it"
-        note("state", state="two releases", detail=detail)
+        report("state", state="two releases", detail=detail)
     elif any(host.begun for host in fleet.hosts):
         old = any(host.served for host in fleet.hosts)
-        note("state", state="undone", detail="the old release serves" if old else "no release was live, and none is")
+        report("state", state="undone", detail="the old release serves" if old else "no release was live, and none is")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-_missing: dict[str, str] = {}
+NOT_RUN = "NOT RUN"
 
 
 def need(what: str, missing: str, mend: str, *, in_ci: bool = True) -> None:
@@ -15,14 +15,17 @@ def need(what: str, missing: str, mend: str, *, in_ci: bool = True) -> None:
 
     In CI it fails, unless not even CI must have that.
     """
-    _missing[what] = f"{missing}. {mend}"
+    reason = f"{what}: {missing}. {mend}"
     if in_ci and os.environ.get("CI") == "true":
-        pytest.fail(f"{what}: {missing}. {mend}", pytrace=False)
-    pytest.skip(f"{what}: {missing}")
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(f"{NOT_RUN}: {reason}")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _missing:
-        terminalreporter.section("NOT RUN", sep="!", red=True)
-        for what, why in _missing.items():
-            terminalreporter.write_line(f"{what}: {why}")
+    # From the reports: with pytest-xdist, other processes have run the tests.
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    mark = f"Skipped: {NOT_RUN}: "
+    if missing := dict.fromkeys(reason.removeprefix(mark) for reason in skipped if reason.startswith(mark)):
+        terminalreporter.section(NOT_RUN, sep="!", red=True)
+        for line in missing:
+            terminalreporter.write_line(line)

@@ -20,6 +20,17 @@ def _nothing_is_executed() -> Any:
     assert not hostile.CANARY.exists(), "a hostile text was executed"
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["hostile inputs"] = dict(hostile.counts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a worker of pytest-xdist counted; one that crashed says nothing."""
+    hostile.counts.update(getattr(node, "workeroutput", {}).get("hostile inputs", {}))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if hostile.MANY and hostile.counts:
         terminalreporter.section("hostile inputs")

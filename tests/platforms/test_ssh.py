@@ -9,6 +9,8 @@ import pytest
 
 from tests.platforms.contract import known
 from tests.platforms.test_contract import texts_of_commands
+from tests.unit.roles.conftest import NAMES
+from tests.unit.roles.test_structure import written
 
 OFFERED: dict[str, Any] = known("ssh")
 ASKED = {
@@ -26,3 +28,4 @@ def test_an_old_sshd_is_understood(kind: str) -> None:
 
 def test_no_role_writes_settings_of_sshd() -> None:
     assert [where for where, text in texts_of_commands().items() if "/etc/ssh/" in text] == []
+    assert [(role, path) for role in NAMES for path, _ in written(role) if path.startswith("/etc/ssh/")] == []

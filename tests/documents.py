@@ -88,7 +88,7 @@ def _blocks(page: Path, text: str) -> Iterator[Block]:
 
 def typed(line: str, page: Path) -> str:
     """What the test types for a line of a block; nothing where the command is run elsewhere."""
-    command, comment = re.fullmatch(r"(.*?)(\s+# .*)?", line, re.DOTALL).groups()  # type: ignore[union-attr]
+    command, comment = re.fullmatch(r"(.*?)(\s+# .*)?", line, re.DOTALL).groups()
     if command in ELSEWHERE[page]:
         return ""
     known = SUBSTITUTIONS[page]

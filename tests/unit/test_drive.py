@@ -473,7 +473,7 @@ def test_an_engine_that_aborted_by_itself(world: World) -> None:
         elif not (word == "abort" and engine.name == "web2"):
             real(engine, word)
 
-    world.engines["web2"].end = end.__get__(world.engines["web2"])  # type: ignore[method-assign]
+    world.engines["web2"].end = end.__get__(world.engines["web2"])
     error = refusal(lambda: deploy(fleet))
     assert error.message == "web2: the engine did abort by itself: it was killed, or not told to go on in time"
     assert world.words("web1")[-1] == "abort"
@@ -657,7 +657,7 @@ def test_a_connection_that_stays_away(world: World, monkeypatch: pytest.MonkeyPa
             raise Unreachable("web2: no answer in time")
         real()
 
-    engine.connect = connect  # type: ignore[method-assign]
+    engine.connect = connect
     error = refusal(lambda: deploy(fleet))
     assert error.message == "web2: no answer in time"
     assert world.words("web1")[-1] == "abort"

@@ -14,7 +14,7 @@ from tests.hosts.faults.results import Cell
 
 
 def ran(point: str, fault: str, version: str = "new", at: str = "2030-01-02T10:00:00Z", **facts: object) -> Cell:
-    return Cell(point, fault, version=version, at=at, commit="abc", **{"seconds": 3.2, "serves": "old", **facts})  # type: ignore[arg-type]
+    return Cell(point, fault, version=version, at=at, commit="abc", **{"seconds": 3.2, "serves": "old", **facts})
 
 
 def test_every_diagonal_has_every_fault_once_and_every_point() -> None:
@@ -66,7 +66,7 @@ def test_a_cell_is_kept_in_the_place_of_its_older_run(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_cell_says(facts: dict[str, object], said: str) -> None:
-    assert results.shown(ran("built", "disk full", **facts)) == said  # type: ignore[arg-type]
+    assert results.shown(ran("built", "disk full", **facts)) == said
 
 
 def test_cells_of_older_code_are_marked() -> None:

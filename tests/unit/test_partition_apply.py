@@ -22,7 +22,7 @@ class Cursor:
     """Of a connection whose first statements fail with `errors`."""
 
     def __init__(self, *errors: Exception, closed: int = 0) -> None:
-        self.errors, self.said = list(errors), []  # type: ignore[var-annotated]
+        self.errors, self.said = list(errors), []
         self.connection = types.SimpleNamespace(closed=closed, cursor=lambda: self)
         self.rowcount = 0
 

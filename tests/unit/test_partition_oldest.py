@@ -143,7 +143,7 @@ def statements(text: str) -> Iterator[Any]:
         yield from parsed(statement)
         language = re.search(r"LANGUAGE (\w+)", statement)
         if language and language[1] == "sql":
-            yield from parsed(re.search(r"AS \$\$(.*)\$\$", statement, re.S)[1])  # type: ignore[index]
+            yield from parsed(re.search(r"AS \$\$(.*)\$\$", statement, re.S)[1])
         elif language or re.match(r"(--.*\n|\s)*DO\b", statement):
             # The parser knows no types of other schemas.
             for query in queries(

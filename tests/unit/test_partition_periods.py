@@ -57,8 +57,8 @@ def test_a_moment_of_another_zone_is_taken_for_what_it_is() -> None:
     ],
 )
 def test_a_day_begins_at_midnight_of_its_zone(zone: str, day: tuple[int, ...], bound: tuple[int, ...]) -> None:
-    found = calendar(timezone=zone, interval="day").bound(dt.datetime(*day))  # type: ignore[arg-type]
-    assert found == dt.datetime(*bound, tzinfo=UTC)  # type: ignore[misc]
+    found = calendar(timezone=zone, interval="day").bound(dt.datetime(*day))
+    assert found == dt.datetime(*bound, tzinfo=UTC)
 
 
 def test_without_a_zone_bounds_are_wall_clock_times() -> None:

@@ -362,7 +362,7 @@ def test_an_archive_without_its_top_directory(tmp_path: Path) -> None:
     wanted = described(tmp_path / "a.tar.gz", SDIST)
     artifact = source.build(wanted, now=NOW)
     assert files(artifact) == {"manage.py": "v1", "src/x.py": "x", "src/link": "-> x.py", "same": "v1"}
-    assert artifact.release == f"20260101T000000-{wanted.sha256[:7]}"  # type: ignore[index]
+    assert artifact.release == f"20260101T000000-{wanted.sha256[:7]}"
     assert (artifact.ref, artifact.commit) == (wanted.archive, wanted.sha256)
 
 

@@ -27,5 +27,5 @@ def event_and_wait(self: Reporter, event: str, /, **fields: Any) -> None:
             time.sleep(0.02)
 
 
-Reporter.event = event_and_wait  # type: ignore[method-assign]
+Reporter.event = event_and_wait
 sys.exit(program.run())

@@ -69,7 +69,7 @@ def hold(place: Path) -> None:
     assert {path.name for path in (place / "inside").iterdir()} <= {"artifact", "release"}
     for directory, names, files in os.walk(place / "inside" / "release"):
         for name in (*names, *files):
-            about = os.lstat(os.path.join(directory, name))  # noqa: PTH118  # names that pathlib would mend
+            about = Path(directory, name).lstat()
             assert stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode) or stat.S_ISLNK(about.st_mode)
             assert about.st_uid in (0, BUILDER)
             if not stat.S_ISLNK(about.st_mode):
@@ -77,13 +77,14 @@ def hold(place: Path) -> None:
             assert about.st_nlink == 1 or stat.S_ISDIR(about.st_mode)
 
 
-def leads_outside(release: Path) -> list[str]:
+def leads_outside(release: Path) -> list[Path]:
     top = os.path.realpath(release)
     found = []
     for directory, names, files in os.walk(release):
         for name in (*names, *files):
-            path = os.path.join(directory, name)  # noqa: PTH118
-            if os.path.islink(path) and not (os.path.realpath(path) + "/").startswith(top + "/"):  # noqa: PTH114
+            path = Path(directory, name)
+            # Not resolve(), which refuses links that lead round.
+            if path.is_symlink() and not (os.path.realpath(path) + "/").startswith(top + "/"):
                 found.append(path)
     return found
 

@@ -99,6 +99,17 @@ def git(repository: Path, *argv: str) -> None:
     subprocess.run(("git", *author, *argv), cwd=repository, check=True, capture_output=True)
 
 
+def sample(lab: str, repository: Path) -> None:
+    """Commit the sample project as it is now to `repository`, which the lab's inventory is told to deploy from."""
+    ignored = shutil.ignore_patterns("__pycache__", "deploy")
+    shutil.copytree(ROOT / "examples" / "shop", repository, ignore=ignored, dirs_exist_ok=True)
+    git(repository, "init", "-q")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "the sample project")
+    variables = ROOT / "inventory" / lab / "group_vars" / "all" / "repository.yml"
+    variables.write_text(yaml.safe_dump({"shop_repository": str(repository)}), encoding="utf-8")
+
+
 def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "ANSIBLE_INVENTORY": f"inventory/{LAB}", "ANSIBLE_NOCOLOR": "1"}
@@ -117,12 +128,7 @@ def world() -> Iterator[World]:
         machine.down(LAB)
     hosts = machine.up(LAB, "one", IMAGE)
     shutil.rmtree(repository, ignore_errors=True)
-    shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__", "deploy"))
-    git(repository, "init", "-q")
-    git(repository, "add", "-A")
-    git(repository, "commit", "-q", "-m", "first")
-    variables = ROOT / "inventory" / LAB / "group_vars" / "all" / "repository.yml"
-    variables.write_text(yaml.safe_dump({"shop_repository": str(repository)}), encoding="utf-8")
+    sample(LAB, repository)
     yield World(hosts, repository)
     if not keep:
         machine.down(LAB)

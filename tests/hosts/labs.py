@@ -15,7 +15,7 @@ import yaml
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
 from tests.conftest import need
-from tests.hosts.conftest import IMAGE, ROOT, World, git
+from tests.hosts.conftest import IMAGE, ROOT, World, sample
 
 all_hosts = pytest.mark.skipif(
     os.environ.get("HOSTWRIGHT_HOSTS") != "all", reason="takes minutes; make test-all, or HOSTWRIGHT_HOSTS=all"
@@ -69,12 +69,7 @@ def fleet(name: str, layout: str, image: str = IMAGE) -> Iterator[Fleet]:
     shutil.rmtree(repository, ignore_errors=True)
     try:
         hosts: list[plan.Host] = machine.up(name, layout, image)
-        shutil.copytree(ROOT / "examples" / "shop", repository, ignore=shutil.ignore_patterns("__pycache__"))
-        git(repository, "init", "-q")
-        git(repository, "add", "-A")
-        git(repository, "commit", "-q", "-m", "first")
-        variables = ROOT / "inventory" / name / "group_vars" / "all" / "repository.yml"
-        variables.write_text(yaml.safe_dump({"shop_repository": str(repository)}), encoding="utf-8")
+        sample(name, repository)
         yield Fleet(hosts, repository)
     finally:
         machine.down(name)

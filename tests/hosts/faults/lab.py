@@ -9,11 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
-from tests.hosts.conftest import ROOT, git
+from tests.hosts.conftest import sample
 from tests.hosts.faults import version
 from tests.hosts.labs import Fleet
 
@@ -68,12 +66,7 @@ def up() -> Fleet:
         return fleet
     down()
     fleet = Fleet(machine.up(LAB, "four", "debian:12"), REPOSITORY)
-    shutil.copytree(ROOT / "examples" / "shop", REPOSITORY, ignore=shutil.ignore_patterns("__pycache__"))
-    git(REPOSITORY, "init", "-q")
-    git(REPOSITORY, "add", "-A")
-    git(REPOSITORY, "commit", "-q", "-m", "first")
-    variables = ROOT / "inventory" / LAB / "group_vars" / "all" / "repository.yml"
-    variables.write_text(yaml.safe_dump({"shop_repository": str(REPOSITORY)}), encoding="utf-8")
+    sample(LAB, REPOSITORY)
     fleet.change_site(_impatient)
     for host in fleet.hosts:
         if host.name in APP_HOSTS:

@@ -6,10 +6,8 @@ import json
 import shutil
 from typing import Any
 
-import yaml
-
 from hostwright.lab import machine
-from tests.hosts.conftest import ROOT, git
+from tests.hosts.conftest import ROOT, sample
 from tests.hosts.labs import Fleet
 
 LAB = "tasks"
@@ -32,17 +30,15 @@ def up(broker: str) -> Fleet:
     ready = machine.CACHE / LAB / "ready"
     if ready.exists() and all(state == "running" for _, state in machine.states(LAB)):
         fleet = standing()
-        _take_sample()
+        sample(LAB, REPOSITORY)
     else:
         down()
         fleet = Fleet(machine.up(LAB, "two", "debian:12"), REPOSITORY)
-        _take_sample()
-        inventory = ROOT / "inventory" / LAB
-        variables = inventory / "group_vars" / "all" / "repository.yml"
-        variables.write_text(yaml.safe_dump({"shop_repository": str(REPOSITORY)}), encoding="utf-8")
-        groups = json.loads((inventory / "hosts.yml").read_text(encoding="utf-8"))
+        sample(LAB, REPOSITORY)
+        inventory = ROOT / "inventory" / LAB / "hosts.yml"
+        groups = json.loads(inventory.read_text(encoding="utf-8"))
         groups["all"]["children"]["worker"]["hosts"] = {name: {} for name in WORKERS}
-        (inventory / "hosts.yml").write_text(json.dumps(groups, indent=2), encoding="utf-8")
+        inventory.write_text(json.dumps(groups, indent=2), encoding="utf-8")
         fleet.run("ansible-playbook", "playbooks/bootstrap.yml")
     if not ready.exists() or ready.read_text() != broker:
         fleet.change_site(lambda site: _use(site, broker))
@@ -61,15 +57,6 @@ def down() -> None:
     """Remove the lab."""
     machine.down(LAB)
     shutil.rmtree(REPOSITORY, ignore_errors=True)
-
-
-def _take_sample() -> None:
-    """The sample project as it is now, for the next deploy."""
-    sample = ROOT / "examples" / "shop"
-    shutil.copytree(sample, REPOSITORY, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    git(REPOSITORY, "init", "-q")
-    git(REPOSITORY, "add", "-A")
-    git(REPOSITORY, "commit", "-q", "--allow-empty", "-m", "the sample project")
 
 
 def _use(site: dict[str, Any], broker: str) -> None:

@@ -19,7 +19,7 @@ import yaml
 
 from tests.collection import ROOT, ansible, build, install
 from tests.hosts.labs import Fleet, all_hosts, certificate, fleet
-from tests.unit.roles.conftest import defaults
+from tests.roles import defaults
 
 pytestmark = [pytest.mark.hosts, all_hosts]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.roles.conftest import load_plugins
+from tests.roles import load_plugins
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from hostwright.platforms import Platform
-from tests.unit.roles.conftest import evaluate
+from tests.roles import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAY: dict[str, Any] = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text(encoding="utf-8"))[0]

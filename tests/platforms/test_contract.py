@@ -25,7 +25,7 @@ from tests.platforms.contract import (
     newer,
     number,
 )
-from tests.unit.roles.conftest import NAMES, ROLES, defaults, evaluate, render, tasks
+from tests.roles import NAMES, ROLES, defaults, evaluate, render, tasks
 from tests.unit.roles.test_structure import module
 from tests.unit.roles.test_templates import FULL_SITE, PROCESS, RENDERED
 

@@ -10,7 +10,7 @@ from ansible.plugins.loader import filter_loader
 
 from hostwright import config, contract
 from tests.platforms.site import ROOT
-from tests.unit.roles.conftest import evaluate
+from tests.roles import evaluate
 
 GROUPS = {group: ["host1"] for group in ("web", "worker", "beat", "db", "broker")}
 

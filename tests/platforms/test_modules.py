@@ -21,7 +21,7 @@ from ansible.template import Templar
 
 from tests.platforms.interpreters import old_python
 from tests.platforms.site import ROOT
-from tests.unit.roles.conftest import NAMES, tasks
+from tests.roles import NAMES, tasks
 
 pytestmark = pytest.mark.skipif(
     not version("ansible-core").startswith("2.16."), reason="ansible-core 2.16 is the last that runs on Python 2.7"

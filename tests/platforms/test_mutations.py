@@ -17,7 +17,7 @@ from tests.platforms.contract import (
     beyond_systemd,
     lines,
 )
-from tests.unit.roles.conftest import render
+from tests.roles import render
 from tests.unit.roles.test_templates import RENDERED
 
 XENIAL = RELEASES["ubuntu 16.04"]["versions"]

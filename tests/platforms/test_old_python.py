@@ -18,7 +18,7 @@ import yaml
 from hostwright import config, contract
 from tests.platforms.interpreters import old_python
 from tests.platforms.site import ROOT
-from tests.unit.roles.conftest import ROLES, render
+from tests.roles import ROLES, render
 from tests.unit.roles.test_templates import GUNICORN
 
 FILES = ROLES / "release" / "files"

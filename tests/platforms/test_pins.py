@@ -20,8 +20,8 @@ from tests.conftest import need
 from tests.platforms.contract import known
 from tests.platforms.interpreters import old_python
 from tests.platforms.site import ROOT
+from tests.roles import NAMES, ROLES, tasks
 from tests.unit.engine.conftest import ENGINE
-from tests.unit.roles.conftest import NAMES, ROLES, tasks
 
 sys.path.insert(0, str(ENGINE))
 from hostwright_engine import contract, venvs

@@ -9,7 +9,7 @@ import pytest
 
 from tests.platforms.contract import known
 from tests.platforms.test_contract import texts_of_commands
-from tests.unit.roles.conftest import NAMES
+from tests.roles import NAMES
 from tests.unit.roles.test_structure import written
 
 OFFERED: dict[str, Any] = known("ssh")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.roles.conftest import ROLES, loaded, render
+from tests.roles import ROLES, loaded, render
 
 HEAD = "State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n"
 SSH = 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=59,fd=3))\n'

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.roles.conftest import ROLES, defaults, evaluate, loaded, render, tasks
+from tests.roles import ROLES, defaults, evaluate, loaded, render, tasks
 from tests.unit.roles.test_structure import module
 from tests.unit.roles.test_templates import FULL_SITE, SITE
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.roles.conftest import ROLES, defaults, evaluate, loaded, tasks
+from tests.roles import ROLES, defaults, evaluate, loaded, tasks
 from tests.unit.roles.test_structure import module
 
 STOCK = "include_dir = 'conf.d'\t\t\t# include files ending in '.conf' from"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.roles.conftest import NAMES, ROLES, defaults, loaded
+from tests.roles import NAMES, ROLES, defaults, loaded
 
 GIVEN: dict[str, Any] = {
     "vault_database_password": "a",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.roles.conftest import evaluate, tasks
+from tests.roles import evaluate, tasks
 from tests.unit.roles.test_structure import module
 
 PROGRAMS = {

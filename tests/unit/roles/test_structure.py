@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.roles.conftest import NAMES, ROLES, defaults, loaded, render, tasks
+from tests.roles import NAMES, ROLES, defaults, loaded, render, tasks
 from tests.unit.roles.test_templates import RENDERED
 
 NOT_CHECKED = {

@@ -14,7 +14,7 @@ import yaml
 
 from hostwright import contract
 from tests.conftest import need
-from tests.unit.roles.conftest import NAMES, ROLES, render
+from tests.roles import NAMES, ROLES, render
 
 COMMAND = ["python", "manage.py", "send", "100%", 'a "quoted" $word']
 PROCESS = {"name": "relay", "exec_start": contract.exec_start(COMMAND), "stop_signal": "INT", "stop_timeout": 90}

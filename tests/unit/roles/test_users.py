@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.roles.conftest import evaluate, tasks
+from tests.roles import evaluate, tasks
 
 COMMAND = "/usr/bin/systemctl restart nginx --no-block --runtime --job-mode=replace-irreversibly"
 RULE = {"name": "ann-nginx", "user": "ann", "command": COMMAND}

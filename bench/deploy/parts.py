@@ -11,7 +11,8 @@ from functools import partial
 from bench import report
 from bench.deploy.memory import Peaks
 from bench.deploy.peers import Peer, git_server
-from bench.deploy.site import Deploy, Site, settle, timed
+from bench.deploy.site import Deploy, Site, timed
+from bench.idle import settle
 from bench.report import Figure
 from hostwright.errors import HostwrightError
 from hostwright.lab import plan

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import apt
-from bench.deploy.site import ROOT, WORK, Deploy, Site, environment, run
+from bench.commands import environment, run
+from bench.deploy.site import ROOT, WORK, Deploy, Site
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
 

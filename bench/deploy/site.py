@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from bench.commands import environment, run
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
 
@@ -117,36 +116,3 @@ def timed(process: subprocess.Popen[str], started: float) -> Deploy:
     if status:
         raise HostwrightError(f"fab ended with status {status}:\n{errors[0][-3000:]}")
     return Deploy(seconds, confirmed)
-
-
-def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment, with the project's programs first on PATH."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1", **more}
-
-
-def run(argv: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) -> str:
-    """Run a command to its end and return what it printed; raises HostwrightError with its last lines."""
-    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        tail = (done.stdout + done.stderr)[-3000:]
-        raise HostwrightError(f"{' '.join(argv[:4])} ended with status {done.returncode}:\n{tail}")
-    return done.stdout
-
-
-def settle(busy: float = 0.2, seconds: float = 10.0) -> None:
-    """Wait until the processors have been idle for a second, so that one measurement does not burden the next."""
-    deadline = time.monotonic() + seconds
-    quiet = 0
-    while quiet < 2 and time.monotonic() < deadline:
-        before = _cpu()
-        time.sleep(0.5)
-        after = _cpu()
-        idle, total = after[0] - before[0], after[1] - before[1]
-        quiet = quiet + 1 if 1 - idle / max(total, 1) < busy else 0
-
-
-def _cpu() -> tuple[int, int]:
-    """Ticks that the processors were idle, and all ticks."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]]
-    return ticks[3] + ticks[4], sum(ticks)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import report
-from bench.deploy.site import settle
+from bench.commands import environment
+from bench.idle import settle
 from bench.report import Figure
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine
@@ -41,11 +41,8 @@ class Run:
 
 def play(lab: str, playbook: Path) -> Run:
     """Run a playbook on the hosts of `lab`, once the processors are idle; raises HostwrightError if it fails."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    variables = {
         "ANSIBLE_INVENTORY": f"inventory/{lab}",
-        "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_roles",
     }
     settle(seconds=5)
@@ -53,7 +50,7 @@ def play(lab: str, playbook: Path) -> Run:
     done = subprocess.run(
         ["ansible-playbook", str(playbook)],
         cwd=ROOT,
-        env=environment,
+        env=environment(variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

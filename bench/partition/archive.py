@@ -23,7 +23,7 @@ LOOKUPS = 300
 
 def archive(server: servers.Server, rounds: int) -> list[Figure]:
     """The month before this one, to a second server of the same version, in turns beside its table and inside of it."""
-    ways = [("declarative" if server.major >= 11 else "landing", "beside"), ("landing", "inside")]
+    ways = [(tables.how(server), "beside"), ("landing", "inside")]
     found: dict[str, list[float]] = defaultdict(list)
     with servers.server(server.major, {"shared_buffers": "512MB", "max_wal_size": "4GB"}) as other:
         for number in range(rounds):

@@ -130,7 +130,7 @@ def adopt(server: servers.Server, rounds: int) -> list[Figure]:
 
 def drop_under_a_reader(server: servers.Server, rounds: int) -> list[Figure]:
     """A month is dropped while somebody reads for 4 s: the longest stall of a writer."""
-    how = "declarative" if server.major >= 11 else "landing"
+    how = tables.how(server)
     stalls = []
     for _ in range(min(rounds, 3)):
         connection = tables.make(server, "bench_drop", how)
@@ -157,7 +157,7 @@ def drop_under_a_reader(server: servers.Server, rounds: int) -> list[Figure]:
 
 def roll_over(server: servers.Server, rounds: int) -> list[Figure]:
     """A new month begins, 120 children, 3 writers: the longest stall beside that of writers alone, and what is lost."""
-    how = "declarative" if server.major >= 11 else "landing"
+    how = tables.how(server)
     stalls, usual, lost = [], [], 0
     for _ in range(min(rounds, 3)):
         connection = tables.make(server, "bench_roll", how, 120)

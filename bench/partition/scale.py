@@ -16,13 +16,9 @@ from hostwright.partition import plan as planning
 from tests.postgres import servers
 
 
-def _how(server: servers.Server) -> str:
-    return "declarative" if server.major >= 11 else "landing"
-
-
 def plan(server: servers.Server, rounds: int) -> list[Figure]:
     """A plan of a table with 1000 children."""
-    how = _how(server)
+    how = tables.how(server)
     wanted = tables.spec(strategy=how, interval="day", keep=None, adopt="drain")
     connection = tables.make(server, "bench_plan", "plain")
     with connection.cursor() as cursor:
@@ -54,7 +50,7 @@ class _Counting(cursor):
 
 def children(server: servers.Server, rounds: int) -> list[Figure]:
     """Hot rows with 120 and 1000 children, beside 12."""
-    how = _how(server)
+    how = tables.how(server)
     made = {}
     for months in (12, 120, 1000):
         tables.make(server, f"bench_{months}", how, months).close()
@@ -67,7 +63,7 @@ def children(server: servers.Server, rounds: int) -> list[Figure]:
             for _ in range(writes.TURNS * 3):
                 for months, connection in made.items():
                     started = time.perf_counter()
-                    writes._single(connection, [tables.HOT] * 50)
+                    writes.single(connection, [tables.HOT] * 50)
                     turns[months].append(time.perf_counter() - started)
             # A median: whoever takes the processor away for a moment does not count.
             for months, seconds in turns.items():

@@ -71,6 +71,11 @@ def apart(connections: Iterable[Any]) -> Iterator[None]:
         os.sched_setaffinity(0, mine)
 
 
+def how(server: servers.Server) -> str:
+    """The strategy that a table gets on this server."""
+    return "declarative" if server.major >= 11 else "landing"
+
+
 def make(server: servers.Server, name: str, how: str, months: int = 12) -> Any:
     """A `writer` of a new database whose empty table is divided as `how` says, with children for `months` months."""
     connection = database(server, name)

@@ -70,7 +70,7 @@ def _writes(
     if not _has_partman(server):
         peers = {name: title for name, title in peers.items() if "partman" not in name}
     made = {name: tables.make(server, f"bench_{name}", name, months) for name in (plain, how, *peers)}
-    ways = {"single": _single, "1000-row": _many, "COPY": _copy}
+    ways = {"single": single, "1000-row": _many, "COPY": _copy}
     times: dict[str, dict[str, list[float]]] = {way: {name: [] for name in made} for way in ways}
     with tables.apart(made.values()):
         for _ in range(rounds):
@@ -119,7 +119,8 @@ def _has_partman(server: servers.Server) -> bool:
     return (extensions / "pg_partman.control").exists()
 
 
-def _single(connection: Any, rows: list[dt.datetime]) -> None:
+def single(connection: Any, rows: list[dt.datetime]) -> None:
+    """Insert the rows one by one."""
     with connection.cursor() as cursor:
         for moment in rows:
             cursor.execute("INSERT INTO events (created_at, kind, payload) VALUES (%s, 'kind', '{}')", (moment,))
@@ -140,7 +141,7 @@ def _copy(connection: Any, rows: list[dt.datetime]) -> None:
 
 def load(server: servers.Server, rounds: int) -> list[Figure]:
     """A file of 200,000 rows over 12 months: `load` beside COPY into a plain table."""
-    how = "declarative" if server.major >= 11 else "landing"
+    how = tables.how(server)
     dice = random.Random(2)
     days = sorted(dice.randrange(360 * 86400) for _ in range(200_000))
     text = "created_at,kind,payload\n" + "".join(
@@ -167,7 +168,7 @@ def load(server: servers.Server, rounds: int) -> list[Figure]:
 
 def django(server: servers.Server, rounds: int) -> list[Figure]:
     """Django's save() and bulk_create() of 1000, of the current month."""
-    how = "declarative" if server.major >= 11 else "landing"
+    how = tables.how(server)
     names = {"bench_plain": "plain", "bench_ours": how}
     for name, kind in names.items():
         tables.make(server, name, kind).close()

@@ -1,7 +1,8 @@
-"""A part of the fault matrix: every fault once, and every point of a deploy at least once."""
+"""The order of the engine's writes; and of the fault matrix every fault once, and every point at least once."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine
 from tests.conftest import need
-from tests.hosts.faults import lab
+from tests.hosts.faults import lab, writes
 from tests.hosts.faults.matrix import Point, diagonal
 from tests.hosts.faults.unattended import attempt
 from tests.hosts.labs import Fleet, all_hosts
@@ -27,6 +28,15 @@ def fleet() -> Iterator[Fleet]:
         yield lab.up()
     finally:
         lab.down()
+
+
+def test_the_engine_syncs_before_it_goes_on(fleet: Fleet) -> None:
+    if not shutil.which("strace"):
+        need("the order of the engine's writes", "strace is not installed", "Install it: apt-get install strace")
+    problems, replaced, told = writes.problems(writes.trace(fleet))
+    assert problems == []
+    assert replaced > 0, "strace saw no file replaced"
+    assert told > 0, "strace saw no event told"
 
 
 @pytest.mark.parametrize(("point", "fault"), [pytest.param(p, f, id=f"{f} at {p.name}") for p, f in diagonal()])

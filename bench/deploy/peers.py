@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import apt
 from bench.commands import environment, run
 from bench.deploy.site import ROOT, WORK, Deploy, Site
 from hostwright.errors import HostwrightError
-from hostwright.lab import machine, plan
+from hostwright.lab import apt, machine, plan
 
 HERE = Path(__file__).resolve().parent / "peers"
 
@@ -68,7 +67,7 @@ class Floor(Peer):
 
     def install(self) -> None:
         if not shutil.which("rsync"):
-            apt.install("rsync")
+            apt.install(["rsync"], "a peer needs it")
 
     def command(self, hosts: Sequence[plan.Host]) -> list[str]:
         addresses = [host.address for host in hosts]
@@ -81,7 +80,7 @@ class Pyinfra(Peer):
 
     def install(self) -> None:
         if not shutil.which("rsync"):
-            apt.install("rsync")
+            apt.install(["rsync"], "a peer needs it")
         lock = HERE / "requirements.txt"
         digest = hashlib.sha256(lock.read_bytes()).hexdigest()
         done = WORK / "pyinfra" / ".ready"
@@ -111,7 +110,7 @@ class Capistrano(Peer):
 
     def install(self) -> None:
         if not shutil.which("cap"):
-            apt.install("capistrano")
+            apt.install(["capistrano"], "it is a peer")
         shutil.copytree(HERE / "capistrano", self.work, dirs_exist_ok=True)
 
     def command(self, hosts: Sequence[plan.Host]) -> list[str]:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import apt
 from bench.partition import tables
 from bench.report import Figure, ratio
 from hostwright.errors import HostwrightError
+from hostwright.lab import apt
 from hostwright.partition import catalog
 from hostwright.partition import load as loading
 from tests.postgres import servers
@@ -113,7 +113,7 @@ def _has_partman(server: servers.Server) -> bool:
     debian = Path(f"/usr/lib/postgresql/{server.major}/bin/postgres").exists()
     if debian and not (extensions / "pg_partman.control").exists():
         try:
-            apt.install(f"postgresql-{server.major}-partman")
+            apt.install([f"postgresql-{server.major}-partman"], "it is a peer")
         except HostwrightError as error:
             print(f"pg_partman is left out: {error}")
     return (extensions / "pg_partman.control").exists()

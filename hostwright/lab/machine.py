@@ -17,7 +17,7 @@ from typing import Any
 
 from hostwright import tree
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.lab import plan
+from hostwright.lab import apt, plan
 
 ROOT = Path.cwd() if tree.INSTALLED else tree.TREE
 """Whose labs these are: this checkout's or, with an installed Hostwright, those of the project where fab runs."""
@@ -68,13 +68,7 @@ def prepare() -> plan.Engine:
                 f"throwaway hosts need {', '.join(missing)}",
                 "Install podman (4 or newer), runc and mmdebstrap, or start Docker.",
             )
-        say(f"==> apt-get install {' '.join(PACKAGES)} (throwaway hosts need them)")
-        environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-        run([*environment, "apt-get", "update", "-q"])
-        run(
-            [*environment, "apt-get", "install", "-q", "-y", "--no-install-recommends", *PACKAGES],
-            timeout=900,
-        )
+        apt.install(PACKAGES, "throwaway hosts need them")
     return PODMAN
 
 

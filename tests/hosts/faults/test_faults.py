@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -31,8 +30,6 @@ def fleet() -> Iterator[Fleet]:
 
 
 def test_the_engine_syncs_before_it_goes_on(fleet: Fleet) -> None:
-    if not shutil.which("strace"):
-        need("the order of the engine's writes", "strace is not installed", "Install it: apt-get install strace")
     problems, replaced, told = writes.problems(writes.trace(fleet))
     assert problems == []
     assert replaced > 0, "strace saw no file replaced"

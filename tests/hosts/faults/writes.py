@@ -7,11 +7,13 @@ and synced, before anybody is told.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path, PurePosixPath
 
+from hostwright.lab import apt
 from tests.hosts.faults import cell
 from tests.hosts.faults.matrix import POINTS
 from tests.hosts.labs import Fleet
@@ -60,6 +62,8 @@ def problems(trace: str) -> tuple[list[str], int, int]:
 
 def trace(fleet: Fleet) -> str:
     """The system calls of web2's engine, without the commands that it runs, in a deploy from `locked` on."""
+    if not shutil.which("strace"):
+        apt.install(["strace"], "it tells the order of the engine's writes")
     fleet.commit({"shop/templates/banner.txt": f"traced at {time.time()}\n"}, "traced")
     with tempfile.TemporaryDirectory() as directory, cell.running(fleet, POINTS[0]) as deploy:
         deploy.await_point()

@@ -85,6 +85,14 @@ def test_without_a_transaction_everything_starts_at_once(host: Host) -> None:
     assert list(Path(host.paths.instances).iterdir()) == []
 
 
+def test_an_old_process_is_forgotten_whatever_it_is_called(host: Host) -> None:
+    for name in ("shop-worker-web@r1.1", "shop-web@b", "shop-timer-sweep", WORKER[: -len(".service")]):
+        Path(host.paths.instances, name + ".env").touch()
+    assert boot.run(AGREED, host.paths) == 0
+    left = sorted(path.name for path in Path(host.paths.instances).iterdir())
+    assert left == ["shop-mail@r2.1.env", "shop-timer-sweep.env", "shop-web@b.env"]
+
+
 def test_a_host_on_which_nothing_is_deployed(host: Host) -> None:
     host.state.save(current=None)
     assert boot.run(AGREED, host.paths) == 0

@@ -272,6 +272,25 @@ def test_status_says_who_deploys_and_no_secret(host: Host) -> None:
     }
 
 
+def test_status_shows_slots_and_what_is_expected_or_still_runs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = {
+        "shop-egg-timer-x@r1.1.service": "failed",
+        "shop-web@a.service": "active",
+        "shop-web@b.service": "inactive",
+        "shop-worker-mail@r0.1.service": "deactivating",
+        "shop-worker-web@r0.1.service": "inactive",
+    }
+    for unit in (*states, "shop-timer-sweep.service"):
+        Path(host.paths.instances, unit.replace(".service", ".env")).touch()
+    storage.State(host.paths.state).save(processes=["shop-egg-timer-x@r1.1"])
+    said: list[Any] = []
+    monkeypatch.setattr(gate.units, "states", lambda names: [states[name] for name in names])
+    monkeypatch.setattr(gate.units, "show", list)
+    monkeypatch.setattr(gate, "say", said.append)
+    gate.status(engine_contract.load(host.paths.contract), host.paths, {})
+    assert said[0]["units"] == [unit for unit in states if unit != "shop-worker-web@r0.1.service"]
+
+
 def test_a_second_deploy_is_told_of_the_first(host: Host) -> None:
     with lock.take(host.paths.lock, {"owner": "ann", "release": "r2", "op": "o2"}):
         event = host.ask({**OP, "release": "r3", "op": "o3"}, status=75)

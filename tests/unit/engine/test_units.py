@@ -37,6 +37,13 @@ def test_an_instance_is_told_its_release_and_forgets_it(paths: Paths) -> None:
     assert units.instances(paths) == ["shop-timer-sweep"]
 
 
+def test_processes_are_told_from_slots_and_timers_whatever_they_are_called(paths: Paths) -> None:
+    processes = ["shop-beat@r1.1", "shop-egg-timer-x@r1.1", "shop-worker-web@r1.1"]
+    for name in (*processes, "shop-web@a", "shop-timer-sweep", "shop-timer-a-web"):
+        units.write_instance(paths, name, {})
+    assert units.processes(paths) == processes
+
+
 def test_no_instances_before_the_first_deploy(tmp_path: Path) -> None:
     assert units.instances(Paths("shop", root=str(tmp_path))) == []
 

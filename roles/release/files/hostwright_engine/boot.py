@@ -31,9 +31,9 @@ def run(agreed, paths):
         state = storage.State(paths.state)
         if state["current"]:
             keep = state["processes"]
-            for name in units.instances(paths):
+            for name in units.processes(paths):
                 # An old worker that was still ending its tasks when the power went is not wanted back.
-                if "@" in name and "-web@" not in name and name not in keep:
+                if name not in keep:
                     units.forget_instance(paths, name)
             wanted = [name + ".service" for name in keep] + _slot(agreed, paths, state["current"])
             if wanted:

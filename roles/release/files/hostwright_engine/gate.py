@@ -76,10 +76,11 @@ def status(agreed, paths, request):
     site = agreed["site"]
     names = []
     current = state["current"]
-    known = [name for name in units.instances(paths) if "-timer-" not in name]
+    processes = units.processes(paths)
+    known = [name for name in units.instances(paths) if "@" in name]  # Timers have none.
     for name, active in zip(known, units.states([name + ".service" for name in known])):
-        # An instance that nobody expects any more, and that has ended its work, is of no interest.
-        if active not in ("inactive", "failed") or name in state["processes"] or "-web@" in name:
+        # A process that nobody expects any more, and that has ended its work, is of no interest.
+        if active not in ("inactive", "failed") or name in state["processes"] or name not in processes:
             names.append(name + ".service")
     record = state["releases"].get(current["release"], {}) if current else {}
     say(

@@ -22,9 +22,14 @@ def other(slot):
     return "b" if slot == "a" else "a"
 
 
+def instance(site, slot):
+    """The full unit name of a slot, without suffix."""
+    return "{}-web@{}".format(site, slot)
+
+
 def names(site, slot):
     """(service, socket) of a slot."""
-    unit = "{}-web@{}".format(site, slot)
+    unit = instance(site, slot)
     return unit + ".service", unit + ".socket"
 
 
@@ -32,7 +37,7 @@ def start(paths, slot, values, timeout):
     """Start `slot` on the release that `values` (its environment) names, afresh, in at most `timeout` seconds."""
     service, listener = names(paths.site, slot)
     units.stop([service, listener], 30)
-    units.write_instance(paths, "{}-web@{}".format(paths.site, slot), values)
+    units.write_instance(paths, instance(paths.site, slot), values)
     units.start([listener, service], "standby", timeout)
 
 
@@ -52,7 +57,7 @@ def stop(paths, slot, timeout):
     service, listener = names(paths.site, slot)
     left = units.stop([listener, service], timeout)
     if not left:
-        units.forget_instance(paths, "{}-web@{}".format(paths.site, slot))
+        units.forget_instance(paths, instance(paths.site, slot))
     return left
 
 

@@ -591,12 +591,7 @@ class Transaction:
 
         Nobody waits for them: they take no new work any more, and what they have under way may take long.
         """
-        site = self.agreed["site"]
-        gone = [
-            name
-            for name in units.instances(self.paths)
-            if "@" in name and not name.startswith(site + "-web@") and name not in keep
-        ]
+        gone = [name for name in units.processes(self.paths) if name not in keep]
         left = units.stop([name + ".service" for name in gone], 0)
         for name in gone:
             if name + ".service" not in left:

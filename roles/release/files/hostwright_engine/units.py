@@ -36,6 +36,11 @@ def instances(paths):
         return []
 
 
+def processes(paths):
+    """Those of `instances` that are processes of a release: a slot is SITE-web@SLOT, and a timer has no @."""
+    return [name for name in instances(paths) if "@" in name and not name.startswith(paths.site + "-web@")]
+
+
 def write_instance(paths, unit, values):
     """Tell the unit `unit` (a full name without suffix) which release it runs."""
     # What has a meaning inside of double quotes, to systemd too.

@@ -117,15 +117,30 @@ def answer(status: int, release: str | None = "r1", body: str = "ok") -> bytes:
     return f"HTTP/1.1 {status} X\r\n{header}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
+DRIPS = 5
+
+
 @pytest.fixture
 def service(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[bytes]]]:
-    """Serves the slot a: each answer is used once, the last one again and again; None never answers."""
+    """Serves the slot a: each answer is used once, the last one again and again; None never answers.
+
+    With `drips` an answer is followed by a byte every 0.02 s, for `DRIPS` seconds at most.
+    """
     monkeypatch.setattr(units, "messages", lambda _: ["the journal's last line"])
     server = socket.socket(socket.AF_UNIX)
     held: list[socket.socket] = []
     requests: list[bytes] = []
 
-    def start(*answers: bytes | None, state: str = "active") -> list[bytes]:
+    def drip(client: socket.socket) -> None:
+        until = time.monotonic() + DRIPS
+        while time.monotonic() < until:
+            try:
+                client.sendall(b"x")
+            except OSError:
+                return
+            time.sleep(0.02)
+
+    def start(*answers: bytes | None, state: str = "active", drips: bool = False) -> list[bytes]:
         monkeypatch.setattr(units, "states", lambda _: [state])
         server.bind(paths.slot_socket("a"))
         server.listen(8)
@@ -143,6 +158,8 @@ def service(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
                 requests.append(client.recv(4096))
                 if said is not None:
                     client.sendall(said)
+                    if drips:
+                        drip(client)
                     client.close()
 
         thread.append(threading.Thread(target=serve, daemon=True))
@@ -217,11 +234,21 @@ def test_a_wrong_release_and_a_dead_service_are_not_waited_for(
     assert time.monotonic() - started < 3
 
 
-def test_an_answer_that_never_ends_does_not_outlast_the_deadline(paths: Paths, service: Any) -> None:
-    head = b"HTTP/1.1 200 OK\r\nX-Hostwright-Release: r1\r\nContent-Length: 100\r\n\r\n"
-    service(head + b"x")
+HEAD = b"HTTP/1.1 200 OK\r\nX-Hostwright-Release: r1\r\nContent-Length: 1000\r\n\r\n"
+
+
+def test_an_answer_that_does_not_come_whole_is_none(paths: Paths, service: Any) -> None:
+    service(HEAD + b"x")
     with pytest.raises(Failed, match="not healthy: no answer"):
         slots.await_health(paths, "a", HEALTH, "r1")
+
+
+def test_an_answer_that_never_ends_does_not_outlast_the_deadline(paths: Paths, service: Any) -> None:
+    service(HEAD, drips=True)
+    started = time.monotonic()
+    with pytest.raises(Failed, match="not healthy: no answer"):
+        slots.await_health(paths, "a", HEALTH, "r1")
+    assert time.monotonic() - started < HEALTH["deadline"] + HEALTH["timeout"] + slots.GRACE + 2
 
 
 def test_no_socket_at_all(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

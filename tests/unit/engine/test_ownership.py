@@ -10,6 +10,8 @@ import pytest
 from hostwright_engine import ownership
 from hostwright_engine.errors import Failed
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 BUILDER = 64123
 
 

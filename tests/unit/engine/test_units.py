@@ -154,17 +154,17 @@ def test_show(systemctl: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "expected"),
+    ("script", "timeout", "expected"),
     [
-        ('echo "$@"; exit 3', (3, "is-active x\n")),
-        ("sleep 60", (124, "systemctl is-active x did not end within 0.2 s\n")),
+        ('echo "$@"; exit 3', 20, (3, "is-active x\n")),
+        ("sleep 60", 0.2, (124, "systemctl is-active x did not end within 0.2 s\n")),
     ],
 )
 def test_systemctl_ends_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, expected: tuple[int, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, timeout: float, expected: tuple[int, str]
 ) -> None:
     program = tmp_path / "systemctl"
     program.write_text(f"#!/bin/sh\nexec 2>&1\n{script.replace('sleep', 'exec sleep')}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert units.systemctl("is-active", "x", timeout=0.2) == expected
+    assert units.systemctl("is-active", "x", timeout=timeout) == expected

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostwright_engine import releases, storage, transaction
+from hostwright_engine import releases, storage, transaction, units
 from hostwright_engine.errors import BadRequest, Failed
 from hostwright_engine.paths import Paths
 
@@ -334,6 +334,60 @@ def test_old_workers_are_asked_to_stop_before_the_clean_up_and_looked_at_after_i
     assert done == ["asked", "cleaned up", "asked"]
     assert (answer["stopping"], environment.exists()) == (stopping, not ended)
     assert host.on_disk()["transaction"] is None
+
+
+BEAT = {"name": "beat", "count": 1, "singleton": True, "stop_timeout": 30, "notify": False}
+
+
+@pytest.fixture
+def with_beat(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A confirmed deploy of r2 on a host where the beat of r1 runs."""
+    host.transaction.agreed.update(web=None, hooks=[], processes=[BEAT], timers=[], user="shop")
+    host.deployed("r1", "r2")
+    host.state.transaction(op="0123456789", kind="deploy", release="r2", phase="confirmed", slot=None, old=None)
+    Path(host.paths.instances).mkdir()
+    Path(host.paths.instances, "shop-beat@r1.1.env").touch()
+    monkeypatch.setattr(host.transaction, "_unit_env", lambda release, extra: {"HOSTWRIGHT_RELEASE": release, **extra})
+    monkeypatch.setattr(transaction.releases, "clean_up", lambda *_: ["r0"])
+    monkeypatch.setattr(units, "messages", lambda names: ["said by " + " ".join(names)])
+    return host
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_second_beat_is_never_started(with_beat: Host, monkeypatch: pytest.MonkeyPatch, stops: bool) -> None:
+    done: list[Any] = []
+
+    def stop(services: list[str], seconds: float) -> list[str]:
+        done.append(("stop", services, seconds))
+        return [] if stops else services
+
+    monkeypatch.setattr(units, "stop", stop)
+    monkeypatch.setattr(units, "start", lambda services, *_: done.append(("start", services)))
+    monkeypatch.setattr(units, "states", lambda names: ["active"] * len(names))
+    monkeypatch.setattr(transaction, "STAYS_UP", 0)
+    if stops:
+        assert with_beat.transaction.obey({"do": "finish"})["workers"] == ["shop-beat@r2.1"]
+    else:
+        message = r"shop-beat@r1\.1\.service did not stop, so no second one was started"
+        with pytest.raises(Failed, match=message):
+            with_beat.transaction.obey({"do": "finish"})
+    assert done[0] == ("stop", ["shop-beat@r1.1.service"], 35)
+    assert [one for one in done if one[0] == "start"] == ([("start", ["shop-beat@r2.1.service"])] if stops else [])
+    assert with_beat.on_disk()["transaction"] is None
+
+
+def test_a_process_that_does_not_stay_up_is_a_failure_of_what_is_finished_all_the_same(
+    with_beat: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "stop", lambda *_: [])
+    monkeypatch.setattr(units, "start", lambda *_: None)
+    monkeypatch.setattr(units, "states", lambda names: ["failed"] * len(names))
+    with pytest.raises(Failed, match=r"shop-beat@r2\.1\.service did not stay up") as failed:
+        with_beat.transaction.obey({"do": "finish"})
+    assert (failed.value.step, failed.value.tail) == ("workers", ["said by shop-beat@r2.1.service"])
+    ended = [(event["step"], event["status"]) for event in with_beat.events if event.get("status") != "start"]
+    assert ended == [("workers", "failed"), ("clean up", "ok")]
+    assert with_beat.on_disk()["transaction"] is None
 
 
 @pytest.mark.parametrize(("took", "left"), [(0.0, 30.0), (10.0, 20.0), (29.5, 5.0)])

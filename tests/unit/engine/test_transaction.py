@@ -224,6 +224,43 @@ def test_a_release_whose_static_files_lead_outside_is_never_built(
     assert host.on_disk()["transaction"]["phase"] == "built"
 
 
+@pytest.mark.parametrize("there", ["nothing", "file", "link", "dangling link", "directory", "no parent"])
+def test_a_link_takes_the_place_of_what_the_release_has_there(host: Host, tmp_path: Path, there: str) -> None:
+    host.transaction.agreed["links"] = [{"path": "var/media", "target": "/srv/shop/shared/media"}]
+    host.state.transaction(release="r9")
+    release, outside = Path(host.paths.release("r9")), tmp_path / "outside"
+    place = release / "var" / "media"
+    (release if there == "no parent" else place.parent).mkdir(parents=True)
+    outside.mkdir()
+    (outside / "kept").touch()
+    if there == "file":
+        place.touch()
+    elif there == "link":
+        place.symlink_to(outside)
+    elif there == "dangling link":
+        place.symlink_to("nowhere")
+    elif there == "directory":
+        (place / "deep").mkdir(parents=True)
+        (place / "deep" / "link").symlink_to(outside)
+    host.transaction._link()
+    assert str(place.readlink()) == "/srv/shop/shared/media"
+    assert [path.name for path in outside.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("parent", ["outside", "r9-other"])
+def test_a_link_never_leads_root_out_of_the_release(host: Host, tmp_path: Path, parent: str) -> None:
+    host.transaction.agreed["links"] = [{"path": "var/media", "target": "/srv/shop/shared/media"}]
+    host.state.transaction(release="r9")
+    release = Path(host.paths.release("r9"))
+    outside = release.with_name(parent)
+    for directory in (release, outside / "media"):
+        directory.mkdir(parents=True)
+    (release / "var").symlink_to(outside)
+    with pytest.raises(BadRequest, match=r"the link var/media would lie outside of the release"):
+        host.transaction._link()
+    assert [path.is_symlink() for path in outside.iterdir()] == [False]
+
+
 def test_what_a_killed_engine_had_taken_in_is_removed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.transaction.agreed.update(web=None, build_user="nobody")
     host.transaction.begin(request("deploy", "r9"))

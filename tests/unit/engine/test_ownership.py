@@ -49,6 +49,24 @@ def test_everything_becomes_roots(top: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outside", "release"]
 
 
+def test_the_copy_is_on_the_disk_before_it_takes_the_place(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    sync, rename = ownership.storage.sync_filesystem, os.rename
+
+    def synced(descriptor: int) -> None:
+        done.append("synced " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    def renamed(old: str, new: str) -> None:
+        done.append(f"{Path(old).name} to {Path(new).name}")
+        rename(old, new)
+
+    monkeypatch.setattr(ownership.storage, "sync_filesystem", synced)
+    monkeypatch.setattr(ownership.os, "rename", renamed)
+    ownership.give_to_root(str(top), BUILDER)
+    assert done == ["synced release.root", "release to release.built", "release.root to release"]
+
+
 def test_who_has_it_open_writes_to_what_is_gone(top: Path) -> None:
     with (top / "file").open("r+") as held:
         ownership.give_to_root(str(top), BUILDER)

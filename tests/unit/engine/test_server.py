@@ -158,6 +158,17 @@ def test_a_whole_transaction(paths: Paths) -> None:
     assert not Path(paths.control).exists()
 
 
+def test_an_event_is_on_the_disk_before_the_controller_is_told(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    told = server.Server({"host": "web1"}, paths)
+    told.journal = storage.Journal(paths.journal, "web1", "o1")
+    monkeypatch.setattr(storage.os, "fsync", lambda _: done.append(Path(paths.journal).read_text()))
+    monkeypatch.setattr(told, "_send", lambda event: done.append(json.dumps(event) + "\n"))
+    told.emit({"event": "note"})
+    assert done == [Path(paths.journal).read_text()] * 2
+    told.journal.close()
+
+
 def test_a_command_that_was_lost_is_asked_for_and_one_that_comes_twice_is_done_once(paths: Paths) -> None:
     running = requested(paths)
     first = running.connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import django.db
 import pytest
+from hostwright_engine import probe
 
 from tests.unit.engine.conftest import ENGINE
 
@@ -279,6 +282,43 @@ def test_unmigrate_refuses_heads_that_the_newer_code_does_not_know(project: Proj
         "the newer release does not have the migrations of the older one: orders.0007_gone"
     )
     assert project.answer("check")["plan"] == []
+
+
+class Postgres:
+    """Stands in for a connection, and its cursor: `answers` say whether the lock was got, the last one again."""
+
+    vendor = "postgresql"
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.executed: list[tuple[str, list[Any]]] = []
+
+    def cursor(self) -> Any:
+        return contextlib.nullcontext(self)
+
+    def execute(self, statement: str, values: list[Any]) -> None:
+        self.executed.append((statement, values))
+
+    def fetchone(self) -> tuple[bool]:
+        return (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0],)
+
+
+TRY = ("SELECT pg_try_advisory_lock(%s)", [probe.LOCK])
+
+
+def test_a_migration_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Postgres(False, True)
+    monkeypatch.setattr(django.db, "connection", connection)
+    probe.lock({"lock_timeout": 30})
+    assert connection.executed == [TRY, TRY, ("SELECT set_config('lock_timeout', %s, false)", ["30s"])]
+
+
+def test_two_processes_do_not_migrate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Postgres(False)
+    monkeypatch.setattr(django.db, "connection", connection)
+    with pytest.raises(SystemExit, match="another process is migrating this database"):
+        probe.lock({"lock_timeout": 0.3})
+    assert set(map(str, connection.executed)) == {str(TRY)}
 
 
 def test_a_host_without_pg_dump_says_so(project: Project) -> None:

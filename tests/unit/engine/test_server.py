@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hostwright_engine import commands, lock, server, storage
-from hostwright_engine.errors import Failed
+from hostwright_engine.errors import EngineError, Failed
 from hostwright_engine.paths import Paths
 
 PHASES = ("locked", "prepared", "flipped", "confirmed")
@@ -367,6 +367,17 @@ def test_what_a_killed_process_left_is_ended_and_no_request_begun(paths: Paths, 
     assert made[0].done == [does]
     assert Path(paths.request).exists()
     assert [e["event"] for e in storage.read_journal(paths.journal) if e["op"] == "o0"] == ["recovering", "done", "end"]
+
+
+def test_what_a_killed_process_left_and_can_not_be_ended_is_said(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Transaction, "stuck", 1)
+    left = {"op": "o0", "owner": "bob", "release": "r0", "phase": "locked"}
+    storage.State(paths.state).save(transaction=left)
+    error = Running(paths).end()
+    assert type(error) is EngineError
+    assert error.message == "the interrupted transaction could not be ended; see the journal"
+    assert [event["event"] for event in storage.read_journal(paths.journal)] == ["recovering", "done"]
+    assert storage.State(paths.state)["transaction"] == left
 
 
 def test_without_a_request_there_is_nothing_to_do(paths: Paths) -> None:

@@ -293,6 +293,26 @@ def test_wheels_are_built_apart_from_the_virtualenv(tmp_path: Path, monkeypatch:
     assert calls[-1] == [f"{builder.venv}/bin/python", "-m", "pip", *options, *wheel]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_wheels_of_what_serves_are_offered_where_they_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    paths = Paths("shop", root=str(tmp_path))
+    told = {**agreed(), "build_user": "nobody"}
+    builder = venvs.Builder(told, paths, "/r", "0" * 32, (3, 11), "log", 1, serving="1" * 32)
+    serving = Path(paths.wheelhouse("1" * 32))
+    serving.mkdir(parents=True)
+    if whole:
+        (serving / venvs.READY).touch()
+    calls: list[list[str]] = []
+    monkeypatch.setattr(venvs.commands, "run", lambda step, argv, *_: calls.append(argv))
+    monkeypatch.setattr(builder, "_fresh", lambda directory: None)
+    monkeypatch.setattr(builder, "_finish", lambda directory: None)
+    builder.wheels()
+    offered = ["--find-links", str(serving)] if whole else []
+    assert calls[-1][-4 - len(offered) :] == ["--wheel-dir", builder.wheelhouse, *offered, "-r", "/r/requirements.txt"]
+
+
 # --- the interpreter
 
 

@@ -183,10 +183,7 @@ class Transaction:
             if not (os.path.realpath(parent) + "/").startswith(os.path.realpath(release_dir) + "/"):
                 raise BadRequest("the link {} would lie outside of the release".format(link["path"]))
             os.makedirs(parent, exist_ok=True)
-            if os.path.islink(path) or os.path.isfile(path):
-                os.unlink(path)
-            elif os.path.isdir(path):
-                ownership.remove(path)
+            ownership.remove(path)
             os.symlink(link["target"], path)
 
     def _builder(self):

@@ -207,7 +207,7 @@ def test_a_wrong_field_is_named(
 
 def test_psql_keeps_no_history(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
-    monkeypatch.setattr(gate, "_interactive", lambda agreed, paths, argv, env, cwd, tty: given.append((argv, env)))
+    monkeypatch.setattr(gate, "_interactive", lambda agreed, argv, env, cwd, tty: given.append((argv, env)))
     gate.database(engine_contract.load(host.paths.contract), host.paths, {"do": "shell"})
     assert [(argv, env["PSQL_HISTORY"]) for argv, env in given] == [(["psql", "-d", "shop"], "/dev/null")]
 

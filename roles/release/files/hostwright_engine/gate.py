@@ -325,7 +325,7 @@ def execute(agreed, paths, request):
     argv = request.get("argv")
     if isinstance(request.get("manage"), list):
         argv = agreed["manage"] + request["manage"]
-    return _interactive(agreed, paths, argv, env, env["HOSTWRIGHT_PROJECT_DIR"], bool(request.get("tty")))
+    return _interactive(agreed, argv, env, env["HOSTWRIGHT_PROJECT_DIR"], bool(request.get("tty")))
 
 
 def database(agreed, paths, request):
@@ -349,7 +349,7 @@ def database(agreed, paths, request):
         sys.stdout.write(STARTED)
         sys.stdout.flush()
         return restore.restore(paths, name, agreed["user"], env)
-    return _interactive(agreed, paths, known[do], env, "/", do == "shell")
+    return _interactive(agreed, known[do], env, "/", do == "shell")
 
 
 def _is_word(word):
@@ -360,7 +360,7 @@ def _is_word(word):
         return False
 
 
-def _interactive(agreed, paths, argv, env, cwd, tty):
+def _interactive(agreed, argv, env, cwd, tty):
     if not isinstance(argv, list) or not argv or not all(_is_word(word) for word in argv):
         raise BadRequest("argv must be a list of words")
     if tty:

@@ -201,8 +201,6 @@ def unmigrate(request):
                 break
     if stuck:
         sys.exit("these migrations can't be undone: {}".format("; ".join(stuck)))
-    if request.get("dry_run"):
-        return {"undone": sorted(list(key) for key in undo)}
     lock(request)
     order = [migration for migration, _ in executor.migration_plan(graph.leaf_nodes(), clean_start=True)]
     backwards = [(step, True) for step in reversed(order) if (step.app_label, step.name) in undo]

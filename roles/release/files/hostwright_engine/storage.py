@@ -66,14 +66,6 @@ def write_link(path, target):
     sync_directory(os.path.dirname(path))
 
 
-def read_link(path):
-    """The target of the link `path`, or None."""
-    try:
-        return os.readlink(path)
-    except OSError:
-        return None
-
-
 class State:
     """state.json: which release serves, which are here, and what transaction is under way.
 

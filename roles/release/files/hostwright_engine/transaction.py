@@ -386,15 +386,13 @@ class Transaction:
         targets = self.state["releases"][self.release].get("heads")
         if targets is None:
             raise BadRequest("the heads of the release {} are not known".format(self.release))
-        dry_run = bool(request.get("dry_run"))
-        return self.step("unmigrate", self._unmigrate, targets, dry_run)
+        return self.step("unmigrate", self._unmigrate, targets)
 
-    def _unmigrate(self, targets, dry_run):
+    def _unmigrate(self, targets):
         wanted = self.agreed["releases"]
-        request = {"targets": targets, "dry_run": dry_run, "lock_timeout": wanted["lock_timeout"]}
-        if not dry_run:
-            # Before the first of them: who goes back from here on has to apply them again.
-            self.state.transaction(undoing=True)
+        request = {"targets": targets, "lock_timeout": wanted["lock_timeout"]}
+        # Before the first of them: who goes back from here on has to apply them again.
+        self.state.transaction(undoing=True)
         running = self._probe("unmigrate", request, self.record["old"]["release"], wanted["migrate_timeout"])
         running.wait()
         return _answer(running, {"undone": _is_migrations})

@@ -139,27 +139,24 @@ def become(user, cwd="/"):
 def environment(agreed, paths, release, venv, extra=None):
     """The environment of the application's commands for `release`, all of it; nothing of root's is in it."""
     release_dir = paths.release(release)
-    return dict(
+    env = {
+        "PATH": "{}/bin:{}".format(venv, PATH),
+        "HOME": paths.srv,
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "VIRTUAL_ENV": venv,
+    }
+    env.update(agreed["env"])
+    env.update(
         {
-            "PATH": "{}/bin:{}".format(venv, PATH),
-            "HOME": paths.srv,
-            "LANG": "C.UTF-8",
-            "LC_ALL": "C.UTF-8",
-            "VIRTUAL_ENV": venv,
-        },
-        **dict(
-            agreed["env"],
-            **dict(
-                {
-                    "HOSTWRIGHT_RELEASE": release,
-                    "HOSTWRIGHT_RELEASE_DIR": release_dir,
-                    "HOSTWRIGHT_PROJECT_DIR": project(agreed, release_dir),
-                    "HOSTWRIGHT_VENV": venv,
-                },
-                **(extra or {})
-            )
-        )
+            "HOSTWRIGHT_RELEASE": release,
+            "HOSTWRIGHT_RELEASE_DIR": release_dir,
+            "HOSTWRIGHT_PROJECT_DIR": project(agreed, release_dir),
+            "HOSTWRIGHT_VENV": venv,
+        }
     )
+    env.update(extra or {})
+    return env
 
 
 def project(agreed, release_dir):

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from . import archive, commands, ownership, storage
+from .contract import account
 from .errors import BadRequest, Failed
 
 READY = ".hostwright-ready"
@@ -201,7 +202,7 @@ class Builder:
         self.wheelhouse = paths.wheelhouse(venv_key)
         self.home = paths.build_home
         self.known = paths.wheelhouse(serving) if serving else None
-        self.uid = commands.contract.account(agreed["build_user"]).pw_uid
+        self.uid = account(agreed["build_user"]).pw_uid
         self.version = version
         self.log = log
         self.timeout = timeout
@@ -224,7 +225,7 @@ class Builder:
 
     def take_wheels(self, tar):
         """Use the wheelhouse that another host made."""
-        entry = commands.contract.account(self.agreed["build_user"])
+        entry = account(self.agreed["build_user"])
         ownership.remove(self.wheelhouse)
         archive.unpack(tar, self.wheelhouse, entry.pw_uid, entry.pw_gid)
         self._finish(self.wheelhouse)
@@ -250,7 +251,7 @@ class Builder:
             self._pip("virtualenv", ["install", "pip=={}".format(self.pip_pin)])
 
     def _fresh(self, directory):
-        entry = commands.contract.account(self.agreed["build_user"])
+        entry = account(self.agreed["build_user"])
         ownership.remove(directory)
         os.mkdir(directory, 0o755)
         os.chown(directory, entry.pw_uid, entry.pw_gid)

@@ -33,6 +33,7 @@ class Server:
         self.agreed = agreed
         self.paths = paths
         self.state = storage.State(paths.state)
+        self.transaction = Transaction(agreed, paths, self.state, self.emit)
         self.commands = queue.Queue()
         self.client = None
         self.sending = threading.Lock()
@@ -41,6 +42,9 @@ class Server:
         self.tried = self.heard - RETRY
         self.got = 0
         self.journal = None
+        self.result = "done"
+        self.going_back = False
+        """Whether it was to be undone: what could not be is tried again, with a controller or without."""
 
     def run(self):
         """End what was left unfinished, or else begin what is requested and serve it; nothing where there is neither.
@@ -55,7 +59,6 @@ class Server:
         holder = {"owner": request["owner"], "release": request.get("release"), "op": op, "recovering": bool(unfinished)}
         held = lock.take(self.paths.lock, holder)
         self.journal = storage.Journal(self.paths.journal, self.agreed["host"], op)
-        self.transaction = Transaction(self.agreed, self.paths, self.state, self.emit)
         os.makedirs(self.paths.run, mode=0o700, exist_ok=True)
         listener = self._listen()
         try:
@@ -194,11 +197,6 @@ class Server:
             self._obey(command)
             self.heard = time.monotonic()
         self.emit({"event": "end", "result": self.result})
-
-    result = "done"
-
-    going_back = False
-    """Whether it was to be undone: what could not be is tried again, with a controller or without."""
 
     def _obey(self, command):
         word = command.get("do")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostwright_engine import archive, commands, server, transaction, venvs
+from hostwright_engine import archive, commands, facts, server, transaction, venvs
 from hostwright_engine.errors import BadRequest, Failed
 from hostwright_engine.paths import release_name
 
@@ -307,11 +307,11 @@ class Said:
 
 
 GOOD = '{"plan": [["a", "0001"]], "reversible": true, "heads": {"a": ["0001"]}}'
-WANTED = {"plan": transaction._is_migrations, "reversible": transaction._is_bool, "heads": transaction._is_heads}
+WANTED = {"plan": facts.is_migrations, "reversible": facts.is_bool, "heads": facts.is_heads}
 
 
 @pytest.mark.parametrize(
-    "facts",
+    "said",
     [
         "",
         "no json",
@@ -328,10 +328,10 @@ WANTED = {"plan": transaction._is_migrations, "reversible": transaction._is_bool
         GOOD.replace('{"a": ["0001"]}', "[]"),
     ],
 )
-def test_what_the_application_says_in_place_of_the_probe_is_no_answer(facts: str) -> None:
+def test_what_the_application_says_in_place_of_the_probe_is_no_answer(said: str) -> None:
     with pytest.raises(Failed, match="check ended without an answer"):
-        transaction._answer(Said("noise", transaction.MARK + facts), WANTED)
-    answer = transaction._answer(Said(transaction.MARK + facts, transaction.MARK + GOOD), WANTED)
+        facts.read_answer(Said("noise", facts.MARK + said), WANTED)
+    answer = facts.read_answer(Said(facts.MARK + said, facts.MARK + GOOD), WANTED)
     assert answer == json.loads(GOOD)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostwright_engine import releases, storage, transaction, units
+from hostwright_engine import facts, releases, storage, transaction, units
 from hostwright_engine.errors import BadRequest, Failed
 from hostwright_engine.paths import Paths
 
@@ -149,7 +149,7 @@ class Probe:
         pass
 
     def output(self) -> str:
-        return transaction.MARK + json.dumps(self.facts)
+        return facts.MARK + json.dumps(self.facts)
 
 
 UNDONE = [["orders", "0002_note"]]

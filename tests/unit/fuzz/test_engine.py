@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostwright_engine import VERSION, __main__, boot, commands, gate, server, storage, transaction, units
+from hostwright_engine import VERSION, __main__, boot, commands, facts, gate, server, storage, transaction, units
 from hostwright_engine import contract as engine_contract
 from hostwright_engine.errors import BadRequest, Busy, Failed
 from hostwright_engine.paths import Paths, release_name
@@ -193,7 +193,7 @@ def test_a_hostile_controller(monkeypatch: pytest.MonkeyPatch, host: Host, comma
     except BadRequest:
         assert state.data["transaction"]["phase"] == phase
     for record in state.data["releases"].values():
-        assert transaction._is_heads(record["heads"])
+        assert facts.is_heads(record["heads"])
 
 
 @fuzz(
@@ -269,11 +269,11 @@ def test_hostile_variables_and_arguments_of_a_command(host: Host, values: dict[s
 @fuzz(st.one_of(mutations({"plan": [["a", "1"]], "reversible": True, "heads": {"a": ["1"]}}).map(json.dumps), texts))
 def test_a_hostile_application_in_place_of_the_probe(text: str) -> None:
     try:
-        facts = transaction._answer(Said(transaction.MARK + text), WANTED)
+        found = facts.read_answer(Said(facts.MARK + text), WANTED)
     except Failed:
         return
-    assert all(len(one) == 2 and isinstance(one[0] + one[1], str) for one in facts["plan"])
-    assert all(isinstance("".join(names), str) for names in facts["heads"].values())
+    assert all(len(one) == 2 and isinstance(one[0] + one[1], str) for one in found["plan"])
+    assert all(isinstance("".join(names), str) for names in found["heads"].values())
 
 
 def test_the_good_contract_is_good() -> None:

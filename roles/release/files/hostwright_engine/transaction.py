@@ -7,6 +7,7 @@ import time
 from . import archive, commands, links, ownership, releases, slots, storage, units, venvs
 from .contract import account
 from .errors import BadRequest, EngineError, Failed
+from .facts import is_bool, is_heads, is_migrations, read_answer
 
 PHASES = ("locked", "prepared", "built", "migrated", "standby", "flipping", "flipped", "confirmed")
 WHEN = {
@@ -30,7 +31,6 @@ STAYS_UP = 1.0
 RETIRE = 60
 """Seconds that an old slot gets to stop beside those for its last requests: a systemctl that fails is tried again."""
 
-MARK = "\x1eHOSTWRIGHT "
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -276,7 +276,7 @@ class Transaction:
             links.refuse_outside(release_dir, static["root"], venv, self.agreed["links"])
         facts = {"plan": [], "reversible": True, "heads": None}
         if checking is not None:
-            facts = _answer(checking, {"plan": _is_migrations, "reversible": _is_bool, "heads": _is_heads})
+            facts = read_answer(checking, {"plan": is_migrations, "reversible": is_bool, "heads": is_heads})
         self.state.release(
             self.release,
             created=self.record["since"],
@@ -295,7 +295,7 @@ class Transaction:
         """A release whose migrations were undone since would be healthy, and fail at its first query."""
         running = self._probe("pending", {})
         running.wait()
-        pending = _answer(running, {"plan": _is_migrations})["plan"]
+        pending = read_answer(running, {"plan": is_migrations})["plan"]
         if pending:
             raise BadRequest(
                 "the release {} needs migrations that are not applied: {}".format(
@@ -367,7 +367,7 @@ class Transaction:
     def _migrate(self, request):
         running = self._probe("migrate", request, timeout=self.agreed["releases"]["migrate_timeout"])
         running.wait()
-        return _answer(running, {"applied": _is_migrations})
+        return read_answer(running, {"applied": is_migrations})
 
     def _dump(self):
         """A dump of the application's database, in a directory and a file that only root can reach."""
@@ -395,7 +395,7 @@ class Transaction:
         self.state.transaction(undoing=True)
         running = self._probe("unmigrate", request, self.record["old"]["release"], wanted["migrate_timeout"])
         running.wait()
-        return _answer(running, {"undone": _is_migrations})
+        return read_answer(running, {"undone": is_migrations})
 
     def _remigrate(self):
         """Apply again what a rollback has undone: the newer release serves on, and needs it."""
@@ -409,7 +409,7 @@ class Transaction:
 
         `heads` in the request are those of the release's migrations, for a host that did not find them itself.
         """
-        if self.record["kind"] == "deploy" and _is_heads(request.get("heads")):
+        if self.record["kind"] == "deploy" and is_heads(request.get("heads")):
             self.state.release(self.release, heads=request["heads"])
         if self.record["slot"]:
             self.step("standby", self._standby)
@@ -633,38 +633,3 @@ class Transaction:
                 ownership.remove(self.paths.upload(record["artifact"]))
         releases.remove_unfinished(self.paths)
         self.state.save(transaction=None)
-
-
-def _is_bool(value):
-    return isinstance(value, bool)
-
-
-def _is_migrations(value):
-    """Whether `value` is a list of [app, name]."""
-    return isinstance(value, list) and all(_is_texts(one) and len(one) == 2 for one in value)
-
-
-def _is_heads(value):
-    """Whether `value` is {app: [name]}."""
-    return isinstance(value, dict) and all(isinstance(app, str) and _is_texts(value[app]) for app in value)
-
-
-def _is_texts(value):
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _answer(running, wanted):
-    """The facts that a probe printed: those in `wanted`, a mapping from key to what accepts its value, and no others.
-
-    The application runs in the same process, and may print what it likes.
-    """
-    for line in running.output().split("\n"):  # splitlines() would split at the mark itself
-        if line.startswith(MARK):
-            try:
-                facts = json.loads(line[len(MARK) :])
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(facts, dict) and all(wanted[key](facts.get(key)) for key in wanted):
-                return {key: facts[key] for key in wanted}
-    tail = running.output().splitlines()[-commands.TAIL :]
-    raise Failed("{} ended without an answer".format(running.step), step=running.step, log=running.log, tail=tail)

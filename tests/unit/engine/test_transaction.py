@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostwright_engine import facts, releases, storage, transaction, units
+from hostwright_engine import facts, processes, releases, storage, transaction, units
 from hostwright_engine.errors import BadRequest, Failed
 from hostwright_engine.paths import Paths
 
@@ -336,11 +336,9 @@ def test_a_step_says_how_it_ended(host: Host) -> None:
         ("rollback", ["shop-mail@r1-r01234567.1", "shop-mail@r1-r01234567.2"]),
     ],
 )
-def test_processes_are_named_for_their_release_and_anew_where_it_ran_before(
-    host: Host, kind: str, names: list[str]
-) -> None:
-    host.state.transaction(kind=kind, op="0123456789")
-    assert host.transaction._instances({"name": "mail", "count": 2}, "r1") == names
+def test_processes_are_named_for_their_release_and_anew_where_it_ran_before(kind: str, names: list[str]) -> None:
+    record = {"kind": kind, "op": "0123456789", "release": "r1"}
+    assert processes.names("shop", {"name": "mail", "count": 2}, record) == names
 
 
 @pytest.mark.parametrize(("ended", "stopping"), [(True, []), (False, ["shop-mail@r1.1.service"])])
@@ -364,7 +362,8 @@ def test_old_workers_are_asked_to_stop_before_the_clean_up_and_looked_at_after_i
         done.append("asked")
         return next(running)
 
-    monkeypatch.setattr(transaction.units, "stop", stop)
+    monkeypatch.setattr(host.transaction, "_unit_env", dict)
+    monkeypatch.setattr(units, "stop", stop)
     monkeypatch.setattr(transaction.releases, "clean_up", lambda *_: done.append("cleaned up"))
     answer = host.transaction.obey({"do": "finish"})
     assert done == ["asked", "cleaned up", "asked"]
@@ -383,7 +382,7 @@ def with_beat(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
     host.state.transaction(op="0123456789", kind="deploy", release="r2", phase="confirmed", slot=None, old=None)
     Path(host.paths.instances).mkdir()
     Path(host.paths.instances, "shop-beat@r1.1.env").touch()
-    monkeypatch.setattr(host.transaction, "_unit_env", lambda release, extra: {"HOSTWRIGHT_RELEASE": release, **extra})
+    monkeypatch.setattr(host.transaction, "_unit_env", dict)
     monkeypatch.setattr(transaction.releases, "clean_up", lambda *_: ["r0"])
     monkeypatch.setattr(units, "messages", lambda names: ["said by " + " ".join(names)])
     return host
@@ -400,7 +399,7 @@ def test_a_second_beat_is_never_started(with_beat: Host, monkeypatch: pytest.Mon
     monkeypatch.setattr(units, "stop", stop)
     monkeypatch.setattr(units, "start", lambda services, *_: done.append(("start", services)))
     monkeypatch.setattr(units, "states", lambda names: ["active"] * len(names))
-    monkeypatch.setattr(transaction, "STAYS_UP", 0)
+    monkeypatch.setattr(processes, "STAYS_UP", 0)
     if stops:
         assert with_beat.transaction.obey({"do": "finish"})["workers"] == ["shop-beat@r2.1"]
     else:
@@ -426,13 +425,31 @@ def test_a_process_that_does_not_stay_up_is_a_failure_of_what_is_finished_all_th
     assert with_beat.on_disk()["transaction"] is None
 
 
+def test_processes_and_timers_are_told_their_release_and_are_on_record_before_any_starts(
+    with_beat: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_beat.transaction.agreed["timers"] = ["sweep"]
+    recorded: list[list[str]] = []
+    monkeypatch.setattr(with_beat.transaction, "_unit_env", lambda: {"HOSTWRIGHT_RELEASE": "r2"})
+    monkeypatch.setattr(units, "stop", lambda *_: [])
+    monkeypatch.setattr(units, "start", lambda *_: recorded.append(with_beat.on_disk()["processes"]))
+    monkeypatch.setattr(units, "states", lambda names: ["active"] * len(names))
+    monkeypatch.setattr(processes, "STAYS_UP", 0)
+    with_beat.transaction.obey({"do": "finish"})
+    assert recorded == [["shop-beat@r2.1"]]
+    assert {path.stem: path.read_text() for path in Path(with_beat.paths.instances).iterdir()} == {
+        "shop-beat@r2.1": 'HOSTWRIGHT_INSTANCE="r2.1"\nHOSTWRIGHT_RELEASE="r2"\n',
+        "shop-timer-sweep": 'HOSTWRIGHT_INSTANCE="sweep"\nHOSTWRIGHT_RELEASE="r2"\n',
+    }
+
+
 @pytest.mark.parametrize(("took", "left"), [(0.0, 30.0), (10.0, 20.0), (29.5, 5.0)])
 def test_the_start_of_the_standby_counts_for_its_deadline(
     host: Host, monkeypatch: pytest.MonkeyPatch, took: float, left: float
 ) -> None:
     host.transaction.agreed.update(web={"health": {"deadline": 30.0, "timeout": 5.0}})
     host.state.transaction(kind="deploy", release="r1", phase="built", slot="b")
-    monkeypatch.setattr(host.transaction, "_unit_env", lambda release, extra: {"release": release, **extra})
+    monkeypatch.setattr(host.transaction, "_unit_env", lambda: {"release": "r1"})
     now = 100.0
     monkeypatch.setattr(transaction.time, "monotonic", lambda: now)
     told: list[Any] = []

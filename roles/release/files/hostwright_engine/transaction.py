@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-from . import archive, commands, links, ownership, releases, slots, storage, units, venvs
+from . import archive, commands, links, ownership, processes, releases, slots, storage, venvs
 from .contract import account
 from .errors import BadRequest, EngineError, Failed
 from .facts import is_bool, is_heads, is_migrations, read_answer
@@ -24,9 +24,6 @@ WHEN = {
     "abort": ("locked", "prepared", "built", "migrated", "standby", "flipping", "flipped"),
 }
 """Command -> the phases in which it may come. A phase never goes back."""
-
-STAYS_UP = 1.0
-"""Seconds after which a process that does not say when it is ready counts as started."""
 
 RETIRE = 60
 """Seconds that an old slot gets to stop beside those for its last requests: a systemctl that fails is tried again."""
@@ -422,17 +419,18 @@ class Transaction:
         slot = self.record["slot"]
         health = self.agreed["web"]["health"]
         started = time.monotonic()
-        slots.start(self.paths, slot, self._unit_env(self.release, {"HOSTWRIGHT_SLOT": slot}), health["deadline"])
+        slots.start(self.paths, slot, dict(self._unit_env(), HOSTWRIGHT_SLOT=slot), health["deadline"])
         left = max(health["deadline"] - (time.monotonic() - started), health["timeout"])
         slots.await_health(self.paths, slot, dict(health, deadline=left), self.release)
 
-    def _unit_env(self, release, extra):
-        env = self._env(release)
+    def _unit_env(self):
+        """What a unit of the release is told."""
+        env = self._env(self.release)
         static = self.agreed["static"]
         named = {key: env[key] for key in env if key.startswith("HOSTWRIGHT_")}
         if static and static["env"]:
-            named[static["env"]] = os.path.join(self.paths.release(release), static["root"])
-        return dict(named, **extra)
+            named[static["env"]] = os.path.join(self.paths.release(self.release), static["root"])
+        return named
 
     def ready(self, request):
         """The roll call: only a transaction that nothing has ended or undone since answers, and goes on.
@@ -498,7 +496,7 @@ class Transaction:
         started = attempt("workers", self._start_processes)
         if started is not None:
             answer["workers"] = sorted(started)
-            attempt("old workers", self._stop_processes, started)
+            attempt("old workers", processes.stop, self.paths, started)
         if retired:
             attempt("old slot", self._retire, retired)
         if not problems:
@@ -508,11 +506,14 @@ class Transaction:
                 problems.append(error)
         answer["removed"] = attempt("clean up", self._clean_up) or []
         if started is not None:
-            answer["stopping"] = self._stop_processes(started)
+            answer["stopping"] = processes.stop(self.paths, started)
         self.state.save(transaction=None)
         if problems:
             raise problems[0]
         return answer
+
+    def _start_processes(self):
+        return processes.start(self.agreed, self.paths, self.state, self._unit_env())
 
     def _drain(self, slot):
         timeout = self.agreed["releases"]["drain_timeout"]
@@ -532,66 +533,6 @@ class Transaction:
         web = self.agreed["web"]
         if slots.stop(self.paths, slot, RETIRE + (web["timeout"] if web else 0)):
             raise Failed("slot {} did not stop".format(slot))
-
-    def _instances(self, process, release):
-        """Full unit names of a process for `release`.
-
-        But for a deploy they are new ones: those of the same release may still be ending their work.
-        """
-        tag = release if self.record["kind"] == "deploy" else "{}-r{}".format(release, self.record["op"][:8])
-        return [
-            "{}-{}@{}.{}".format(self.agreed["site"], process["name"], tag, number + 1) for number in range(process["count"])
-        ]
-
-    def _start_processes(self):
-        wanted, notified = [], []
-        running = units.instances(self.paths)
-        for process in self.agreed["processes"]:
-            prefix = "{}-{}@".format(self.agreed["site"], process["name"])
-            names = self._instances(process, self.release)
-            if process["singleton"]:
-                old = [name + ".service" for name in running if name.startswith(prefix) and name not in names]
-                left = units.stop(old, process["stop_timeout"] + 5)
-                if left:
-                    raise Failed("{} did not stop, so no second one was started".format(", ".join(left)))
-            for name in names:
-                instance = name.split("@", 1)[1]
-                units.write_instance(self.paths, name, self._unit_env(self.release, {"HOSTWRIGHT_INSTANCE": instance}))
-            (notified if process["notify"] else wanted).extend(name + ".service" for name in names)
-        for timer in self.agreed["timers"]:
-            unit = "{}-timer-{}".format(self.agreed["site"], timer)
-            units.write_instance(self.paths, unit, self._unit_env(self.release, {"HOSTWRIGHT_INSTANCE": timer}))
-        started = [name[: -len(".service")] for name in wanted + notified]
-        self.state.save(processes=started)
-        if wanted:
-            units.start(wanted, "workers", 120)
-        since = time.monotonic()
-        if notified:
-            units.start(notified, "workers", 120)
-        if wanted:
-            self._stays_up(wanted, since + STAYS_UP)
-        return started
-
-    def _stays_up(self, names, deadline):
-        while True:
-            for name, state in zip(names, units.states(names)):
-                if state != "active":
-                    raise Failed("{} did not stay up".format(name), step="workers", tail=units.messages([name]))
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.1)
-
-    def _stop_processes(self, keep):
-        """Ask every process of another release to stop, if it is not asked yet; returns those that still finish their work.
-
-        Nobody waits for them: they take no new work any more, and what they have under way may take long.
-        """
-        gone = [name for name in units.processes(self.paths) if name not in keep]
-        left = units.stop([name + ".service" for name in gone], 0)
-        for name in gone:
-            if name + ".service" not in left:
-                units.forget_instance(self.paths, name)
-        return left
 
     # --- undoing it
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,28 @@ def test_a_release_whose_static_files_lead_outside_is_never_built(
     (release / "static" / "x").unlink()
     host.transaction.obey({"do": "build", "check": False})
     assert host.on_disk()["transaction"]["phase"] == "built"
+
+
+@pytest.mark.parametrize(
+    ("sent", "failure"), [(b"data", None), (b"data", "it can't be unpacked"), (b"other", "its sha256 differs")]
+)
+def test_what_was_taken_in_does_not_stay_however_it_goes_on(host: Host, sent: bytes, failure: str | None) -> None:
+    upload, taken = Path(host.paths.upload("r9.tar.gz")), Path(host.paths.artifact)
+    upload.parent.mkdir()
+    upload.write_bytes(b"data")
+
+    def take_in() -> None:
+        with host.transaction._taken_in("r9.tar.gz", hashlib.sha256(sent).hexdigest()) as path:
+            assert (path, taken.read_bytes(), sent) == (str(taken), b"data", b"data")
+            if failure:
+                raise Failed(failure)
+
+    if failure:
+        with pytest.raises((BadRequest, Failed), match=failure):
+            take_in()
+    else:
+        take_in()
+    assert [upload.exists(), taken.exists()] == [False, False]
 
 
 @pytest.mark.parametrize("there", ["nothing", "file", "link", "dangling link", "directory", "no parent"])

@@ -1,5 +1,6 @@
 """One deploy, rollback or restart on this host: the steps, their order, and how each is undone."""
 
+import contextlib
 import json
 import os
 import time
@@ -59,6 +60,12 @@ class Transaction:
     @property
     def release(self):
         return self.record["release"]
+
+    @property
+    def previous(self):
+        """The release that served before this one, once this one serves; None where there is none."""
+        old = self.record["old"]
+        return old["release"] if old and old["release"] != self.release else self.record["old_previous"]
 
     def past(self, phase):
         """Whether the transaction has reached `phase`."""
@@ -159,18 +166,23 @@ class Transaction:
 
     def _unpack(self):
         entry = account(self.agreed["build_user"])
-        taken = self.paths.artifact
-        upload = self.paths.upload(self.record["artifact"])
-        try:
-            archive.take_in(upload, taken, self.record["sha256"])
+        with self._taken_in(self.record["artifact"], self.record["sha256"]) as taken:
             archive.unpack(taken, self.paths.release(self.release), entry.pw_uid, entry.pw_gid)
-        finally:
-            for path in (taken, upload):
-                ownership.remove(path)
         self._link()
         project = commands.project(self.agreed, self.paths.release(self.release))
         if not os.path.isdir(project):
             raise BadRequest("the release has no directory {}".format(self.agreed["project_dir"]), "project_dir names it")
+
+    @contextlib.contextmanager
+    def _taken_in(self, name, digest):
+        """The uploaded file `name`, checked and out of its owner's reach; removed in the end, and so is the upload."""
+        upload = self.paths.upload(name)
+        try:
+            archive.take_in(upload, self.paths.artifact, digest)
+            yield self.paths.artifact
+        finally:
+            for path in (self.paths.artifact, upload):
+                ownership.remove(path)
 
     def _link(self):
         release_dir = self.paths.release(self.release)
@@ -213,14 +225,8 @@ class Transaction:
         return {"key": self.record["venv"]}
 
     def _take_wheels(self, builder, request):
-        taken = self.paths.artifact
-        upload = self.paths.upload(request["artifact"])
-        try:
-            archive.take_in(upload, taken, request.get("sha256"))
+        with self._taken_in(request["artifact"], request.get("sha256")) as taken:
             builder.take_wheels(taken)
-        finally:
-            for path in (taken, upload):
-                ownership.remove(path)
 
     def build(self, request):
         """Virtualenv, build hooks, collectstatic; checks and the migration plan beside it, in one process.
@@ -450,9 +456,7 @@ class Transaction:
         return {}
 
     def _flip(self):
-        old = self.record["old"]
-        previous = old["release"] if old and old["release"] != self.release else self.record["old_previous"]
-        slots.point(self.paths, self.record["slot"], self.release, previous)
+        slots.point(self.paths, self.record["slot"], self.release, self.previous)
         if self.record["slot"]:
             slots.verify(self.paths, self.agreed["web"]["health"], self.release)
 
@@ -460,17 +464,15 @@ class Transaction:
         """The new release is kept."""
         # A full disk is no reason to part from the rest of the fleet: what was kept free for going back serves to go on.
         ownership.remove(self.paths.reserve)
-        old = self.record["old"]
         if self.release in self.state["releases"]:
             self.state.release(self.release, status="good")
         if self.record.get("undoing"):
             since = self.state["releases"][self.release]["created"]
             for newer in [name for name, record in self.state["releases"].items() if record["created"] > since]:
                 self.state.release(newer, applied=[])
-        previous = old["release"] if old and old["release"] != self.release else self.record["old_previous"]
         self.state.save(
             current={"release": self.release, "slot": self.record["slot"], "since": time.time()},
-            previous=previous,
+            previous=self.previous,
             transaction=dict(self.record, phase="confirmed"),
         )
         return {}
@@ -547,18 +549,19 @@ class Transaction:
         if record.get("undoing"):
             ownership.remove(self.paths.reserve)
             self.step("migrate", self._remigrate)
-        if self.past("flipping"):
+        pointed = self.past("flipping")
+        if pointed:
             old = record["old"] or {"slot": None, "release": None}
             if slot:
                 slots.point_upstream(self.paths, old["slot"])
         # What has to be written now finds room on a full disk too.
         ownership.remove(self.paths.reserve)
-        if self.past("flipping"):
+        if pointed:
             slots.point(self.paths, old["slot"], old["release"], record["old_previous"])
-            if slot and self.past("flipping"):
+            if slot:
                 slots.drain(self.paths, slot, self.agreed["releases"]["drain_timeout"])
         if slot:
-            if not self.past("flipping"):
+            if not pointed:
                 slots.kill(self.paths, slot)
             self._retire(slot)
         commands.kill_user(account(self.agreed["build_user"]).pw_uid)

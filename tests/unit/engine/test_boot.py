@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostwright_engine import boot, gate, lock, storage
+from hostwright_engine import boot, lock, storage, wire
 from hostwright_engine.errors import Failed
 from hostwright_engine.paths import Paths
 
@@ -106,16 +106,16 @@ def test_what_begins_waits_until_the_host_has_come_back(
     monkeypatch: pytest.MonkeyPatch, state: str, waits: bool
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(gate.units, "states", lambda names: [state])
-    monkeypatch.setattr(gate.units, "systemctl", lambda *argv, **_: asked.append(argv))
-    gate._await_boot("shop")
+    monkeypatch.setattr(wire.units, "states", lambda names: [state])
+    monkeypatch.setattr(wire.units, "systemctl", lambda *argv, **_: asked.append(argv))
+    wire._await_boot("shop")
     assert asked == ([("start", "hostwright-shop-boot.service")] if waits else [])
 
 
 def test_a_transaction_begins_after_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(gate, "_refuse_full_disk", lambda _: None)
+    monkeypatch.setattr(wire, "_refuse_full_disk", lambda _: None)
     for name in ("_await_boot", "_end_interrupted", "_await_end", "_start", "_connect", "_relay"):
-        monkeypatch.setattr(gate, name, lambda *_, name=name: done.append(name))
-    gate.begin(AGREED, host.paths, {"kind": "restart", "op": "o1"})
+        monkeypatch.setattr(wire, name, lambda *_, name=name: done.append(name))
+    wire.begin(AGREED, host.paths, {"kind": "restart", "op": "o1"})
     assert done[:2] == ["_await_boot", "_end_interrupted"]

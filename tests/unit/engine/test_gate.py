@@ -11,13 +11,12 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hostwright_engine import contract as engine_contract
-from hostwright_engine import gate, lock, storage, venvs
-from hostwright_engine.errors import BadRequest, Busy, Failed
+from hostwright_engine import gate, lock, stdio, storage, venvs
+from hostwright_engine.errors import BadRequest
 from hostwright_engine.paths import Paths
 
 from hostwright import config, contract
@@ -105,7 +104,7 @@ def refusal(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], st
     monkeypatch.setattr(gate.units, "systemctl", never)
 
     def ask(data: bytes) -> str:
-        monkeypatch.setattr(gate, "read_line", lambda: data)
+        monkeypatch.setattr(stdio, "read_line", lambda: data)
         with pytest.raises(BadRequest) as caught:
             gate.serve(engine_contract.load(host.paths.contract), host.paths)
         return str(caught.value.message)
@@ -147,9 +146,9 @@ def test_a_refusal_is_one_event_and_a_status(host: Host) -> None:
 
 def test_a_request_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(gate.os, "read", lambda *_: b"x")
+        patched.setattr(stdio.os, "read", lambda *_: b"x")
         with pytest.raises(BadRequest, match="the request is longer than 10 bytes"):
-            gate.read_line(10)
+            stdio.read_line(10)
 
 
 OP = {"verb": "begin", "op": "o1", "kind": "deploy", "release": "r2", "artifact": "r2.tar.gz"}
@@ -287,7 +286,7 @@ def test_status_shows_slots_and_what_is_expected_or_still_runs(host: Host, monke
     said: list[Any] = []
     monkeypatch.setattr(gate.units, "states", lambda names: [states[name] for name in names])
     monkeypatch.setattr(gate.units, "show", list)
-    monkeypatch.setattr(gate, "say", said.append)
+    monkeypatch.setattr(stdio, "say", said.append)
     gate.status(engine_contract.load(host.paths.contract), host.paths, {})
     assert said[0]["units"] == [unit for unit in states if unit != "shop-worker-web@r0.1.service"]
 
@@ -316,82 +315,6 @@ def test_a_transaction_that_can_not_be_started_says_so(host: Host) -> None:
     # Who looks at the lock before the transaction has written its name there does not take it for somebody else's.
     assert json.loads(Path(host.paths.lock).read_text())["op"] == "o1"
     assert lock.holder(host.paths.lock) is None
-
-
-@pytest.fixture
-def interrupted(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """A transaction whose process died, and a unit that has failed."""
-    storage.State(host.paths.state).save(transaction={"op": "o0", "phase": "prepared"})
-    monkeypatch.setattr(gate.units, "states", lambda names: ["failed"])
-    monkeypatch.setattr(gate.units, "messages", lambda names: ["said by " + " ".join(names)])
-    naps = iter(range(100))
-    monkeypatch.setattr(gate.time, "sleep", lambda _: next(naps))
-    return host
-
-
-def test_a_transaction_that_can_not_be_ended_is_tried_twice(interrupted: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[str] = []
-    monkeypatch.setattr(gate, "_start", started.append)
-    with pytest.raises(Failed, match="the interrupted transaction before this one can't be ended") as failed:
-        gate._end_interrupted(interrupted.paths, "unit")
-    assert started == ["unit"] * 2
-    assert failed.value.tail == ["said by unit"]
-
-
-def test_a_transaction_whose_process_died_is_ended_first(interrupted: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[str] = []
-
-    def start(unit: str) -> None:
-        started.append(unit)
-        storage.State(interrupted.paths.state).save(transaction=None)
-
-    monkeypatch.setattr(gate, "_start", start)
-    gate._end_interrupted(interrupted.paths, "unit")
-    assert started == ["unit"]
-
-
-def test_a_transaction_that_ends_meanwhile_is_not_started_again(
-    interrupted: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def states(names: list[str]) -> list[str]:
-        storage.State(interrupted.paths.state).save(transaction=None)
-        return ["inactive"]
-
-    monkeypatch.setattr(gate.units, "states", states)
-    monkeypatch.setattr(gate, "_start", lambda unit: pytest.fail("it was started"))
-    gate._end_interrupted(interrupted.paths, "unit")
-
-
-def test_a_transaction_that_is_under_way_is_not_ended(interrupted: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "_start", lambda unit: pytest.fail("it was started"))
-    holder = {"owner": "ann", "release": "r2", "op": "o0"}
-    with lock.take(interrupted.paths.lock, holder), pytest.raises(Busy, match="ann is deploying r2"):
-        gate._end_interrupted(interrupted.paths, "unit")
-
-
-def test_a_process_that_does_not_answer_is_waited_for_in_vain(interrupted: Host) -> None:
-    with pytest.raises(Failed, match="the transaction's process does not answer") as failed:
-        gate._connect(interrupted.paths, "o1", 0)
-    assert failed.value.tail == ["said by hostwright-shop-transaction.service"]
-
-
-def test_there_is_no_wire_to_what_is_over_or_somebody_elses(host: Host) -> None:
-    journal = storage.Journal(host.paths.journal, "web1", "o1")
-    journal.append({"event": "end"})
-    journal.close()
-    assert gate._connect(host.paths, "o1", 0) is None
-    with lock.take(host.paths.lock, {"owner": "ann", "release": "r2", "op": "o2"}), pytest.raises(Busy):
-        gate._connect(host.paths, "o1", 0)
-
-
-@pytest.mark.parametrize(("free", "refused"), [(64 << 20, False), ((64 << 20) - 1, True)])
-def test_nothing_begins_on_a_full_disk(host: Host, monkeypatch: pytest.MonkeyPatch, free: int, refused: bool) -> None:
-    monkeypatch.setattr(gate.shutil, "disk_usage", lambda path: {host.paths.srv: SimpleNamespace(free=free)}[path])
-    if refused:
-        with pytest.raises(Failed, match=f"the disk of {host.paths.srv} has only 63 MiB left"):
-            gate._refuse_full_disk(host.paths)
-    else:
-        gate._refuse_full_disk(host.paths)
 
 
 def test_the_end_of_a_transaction_is_replayed(host: Host) -> None:

@@ -10,7 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostwright_engine import VERSION, __main__, boot, commands, facts, gate, server, storage, transaction, units
+from hostwright_engine import (
+    VERSION,
+    __main__,
+    boot,
+    commands,
+    facts,
+    gate,
+    server,
+    stdio,
+    storage,
+    transaction,
+    units,
+    wire,
+)
 from hostwright_engine import contract as engine_contract
 from hostwright_engine.errors import BadRequest, Busy, Failed
 from hostwright_engine.paths import Paths, release_name
@@ -45,11 +58,11 @@ def harmless(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(gate.subprocess, "call", run)
     monkeypatch.setattr(gate.restore, "restore", lambda *_: run("restore"))
-    monkeypatch.setattr(gate, "_start", lambda unit: run(unit))
-    monkeypatch.setattr(gate, "_await_end", lambda unit: None)
-    monkeypatch.setattr(gate, "_connect", lambda *_: None)
+    monkeypatch.setattr(wire, "_start", lambda unit: run(unit))
+    monkeypatch.setattr(wire, "_await_end", lambda unit: None)
+    monkeypatch.setattr(wire, "_connect", lambda *_: None)
     monkeypatch.setattr(gate.units, "systemctl", lambda *_, **__: (1, ""))
-    monkeypatch.setattr(gate, "say", json.dumps)
+    monkeypatch.setattr(stdio, "say", json.dumps)
     return ran
 
 
@@ -85,7 +98,7 @@ CHANGES = {"request.json", "lock", "lock.begin", "maintenance"}
 def asked(host: Host, ran: list[Any], data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tree(host.root)
     ran.clear()
-    monkeypatch.setattr(gate, "read_line", lambda: data)
+    monkeypatch.setattr(stdio, "read_line", lambda: data)
     agreed = engine_contract.load(host.paths.contract)
     try:
         status = gate.serve(agreed, host.paths)
@@ -151,7 +164,7 @@ def test_a_hostile_command_line(host: Host, monkeypatch: pytest.MonkeyPatch, arg
     monkeypatch.setattr(boot, "run", lambda *_: done.append("--boot") or 0)
     monkeypatch.setattr(server.Server, "run", lambda *_: done.append("--transaction") or 0)
     monkeypatch.setattr(gate, "serve", lambda *_: done.append("") or 0)
-    monkeypatch.setattr(gate, "say", said.append)
+    monkeypatch.setattr(stdio, "say", said.append)
     before = tree(host.root)
     status = __main__.main(argv)
     assert done == (

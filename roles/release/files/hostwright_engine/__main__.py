@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from . import boot, contract, gate, server
+from . import boot, contract, gate, server, stdio
 from .errors import BadRequest, EngineError
 from .paths import Paths
 
@@ -27,13 +27,13 @@ def main(argv):
             return boot.run(agreed, paths)
         return server.Server(agreed, paths).run()
     except EngineError as error:
-        gate.say(dict(error.as_dict(), event="error"))
+        stdio.say(dict(error.as_dict(), event="error"))
         return error.exit_status
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")
         return 1
     except (OSError, ValueError, RecursionError) as error:
-        gate.say(dict(EngineError(str(error), "Mend it on the host, then try again").as_dict(), event="error"))
+        stdio.say(dict(EngineError(str(error), "Mend it on the host, then try again").as_dict(), event="error"))
         return 1
 
 

@@ -67,11 +67,6 @@ Evaluate = Callable[[str, str], Any]
 """(host, expression) -> what Ansible itself makes of the expression; raises BadInput where it can't."""
 
 
-def load(inventory: str = "") -> Inventory:
-    """Read the inventory that `-i`, ANSIBLE_INVENTORY or ansible.cfg names. Raises BadInput."""
-    return of(listing.read(inventory), inventory)
-
-
 def of(listed: Mapping[str, Any], inventory: str = "", whole: bool = False) -> Inventory:
     """The inventory of what was listed of the one that `inventory` names, as `parse` has it."""
     evaluate = functools.partial(listing.evaluate, inventory=inventory)

@@ -16,7 +16,6 @@ from typing import IO, Any
 import fabric
 import paramiko
 
-from hostwright import answers
 from hostwright.errors import BadInput, Busy, HostwrightError
 
 # It would print what it also raises.
@@ -265,6 +264,9 @@ class Remote:
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request that has one event for an answer. Raises HostwrightError where that can't be right."""
+        # It loads pydantic, which takes long: a task starts Ansible before.
+        from hostwright import answers
+
         call = self.call(request)
         try:
             event = call.event()

@@ -8,15 +8,16 @@ import json as json_
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hostwright import console
-from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition.plan import Step
-from hostwright.partition.spec import PartitionSpec, Spec, SplitSpec
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
+
+if TYPE_CHECKING:
+    from hostwright.partition.plan import Step
+    from hostwright.partition.spec import PartitionSpec, Spec, SplitSpec
 
 PENDING = 3
 """Exit status of a plan that has something to do."""
@@ -35,7 +36,7 @@ def _databases(inventory: str, dsn: str, table: str) -> Iterator[list[tuple[Spec
 
     from hostwright.partition import connection
 
-    found = inventories.load(inventory)
+    found = _fleet.inventory(inventory)
     specs = [spec for spec in found.site.partitions if not table or table in spec.names]
     if not specs:
         raise BadInput(f"no partition spec for {table}" if table else "the site has no partitions", "See `partitions`.")
@@ -64,6 +65,8 @@ def _one(databases: list[tuple[Spec, Any]], verb: str) -> tuple[Spec, Any]:
 
 
 def _divided(databases: list[tuple[Spec, Any]], verb: str) -> tuple[PartitionSpec, Any]:
+    from hostwright.partition.spec import SplitSpec
+
     spec, connection = _one(databases, verb)
     if isinstance(spec, SplitSpec):
         raise BadInput(f"{spec.table} is split into columns, not divided", f"{verb} is for divided tables.")
@@ -76,6 +79,7 @@ def _now() -> dt.datetime:
 
 def _plan(spec: Spec, connection: Any) -> list[Step]:
     from hostwright.partition import catalog, plan
+    from hostwright.partition.spec import SplitSpec
     from hostwright.partition.split import catalog as split_catalog
     from hostwright.partition.split import plan as split_plan
 
@@ -179,6 +183,7 @@ def undo(
     """Make a divided or split table one plain table again, with all its rows."""
     from hostwright.partition import catalog
     from hostwright.partition import undo as undoing
+    from hostwright.partition.spec import SplitSpec
     from hostwright.partition.split import catalog as split_catalog
     from hostwright.partition.split import plan as split_plan
 
@@ -228,6 +233,7 @@ def verify(c: Any, inventory: str = "", table: str = "", dsn: str = "", quick: b
     """Look for gaps, rows without a child, keys that are there twice and maintenance that fails."""
     from hostwright.partition import catalog
     from hostwright.partition import verify as verifying
+    from hostwright.partition.spec import SplitSpec
     from hostwright.partition.split import catalog as split_catalog
     from hostwright.partition.split import verify as split_verify
 
@@ -317,7 +323,7 @@ def _archive(inventory: str, dsn: str, spec: PartitionSpec, otherwise: str) -> I
         raise BadInput(f"partitions: {spec.table}: it has no archive.server", f"Give one in the spec; {otherwise}.")
     remote = None
     if not dsn:
-        found = inventories.load(inventory)
+        found = _fleet.inventory(inventory)
         remote = _fleet.remotes(found, [_fleet.database_host(found)])[0]
     with connection.archive(spec.archive, remote) as far:
         try:
@@ -424,6 +430,7 @@ def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bo
     from hostwright.partition import catalog, render
     from hostwright.partition import verify as verifying
     from hostwright.partition.archive import known
+    from hostwright.partition.spec import SplitSpec
 
     missing = []
     with _databases(inventory, dsn, table) as databases:

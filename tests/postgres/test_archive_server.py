@@ -26,12 +26,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostwright import config, remote
-from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog, load, undo, verify
 from hostwright.partition import connection as connections
 from hostwright.partition.archive import server as archive
 from hostwright.partition.spec import PartitionSpec
+from hostwright.tasks import _fleet
 from hostwright.tasks import partition as tasks
 from tests.postgres import servers
 from tests.postgres.conftest import EVENTS, NOW, UTC, Database, spec
@@ -798,7 +798,7 @@ def test_the_tasks(
     told["archive"]["password"] = PASSWORD
     shop = {"name": "shop", "source": {"git": "."}, "services": {"databases": [{"name": "shop"}]}}
     site = config.load({**shop, "partitions": [told]})
-    monkeypatch.setattr(inventories, "load", lambda inventory: types.SimpleNamespace(site=site))
+    monkeypatch.setattr(_fleet, "inventory", lambda name: types.SimpleNamespace(site=site))
 
     def fab(name: str, **options: Any) -> tuple[list[str], int]:
         status, said = 0, ""

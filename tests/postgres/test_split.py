@@ -16,12 +16,12 @@ import psycopg2
 import pytest
 
 from hostwright import config
-from hostwright import inventory as inventories
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, render
 from hostwright.partition.plan import Step
 from hostwright.partition.spec import SplitSpec
 from hostwright.partition.split import catalog, plan, verify
+from hostwright.tasks import _fleet
 from tests.postgres.conftest import RECORDING, Database, sessions
 from tests.postgres.test_django import django, library, plain, with_the_conflict  # noqa: F401
 from tests.postgres.test_tasks import SITE, fab  # noqa: F401
@@ -771,7 +771,7 @@ def test_django_gets_what_it_gets_on_a_plain_table(database: Database, library: 
 def test_the_same_verbs(fab: Any, events: Database, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     def declared(**table: Any) -> None:
         site = config.load({**SITE, "partitions": [{"table": "events", **table}]})
-        monkeypatch.setattr(inventories, "load", lambda inventory: types.SimpleNamespace(site=site))
+        monkeypatch.setattr(_fleet, "inventory", lambda name: types.SimpleNamespace(site=site))
 
     declared(wide=["paylod"])
     printed, status = fab("apply")

@@ -13,10 +13,9 @@ import invoke
 import pytest
 
 from hostwright import config
-from hostwright import inventory as inventories
 from hostwright.errors import HostwrightError
 from hostwright.partition import apply
-from hostwright.tasks import partition
+from hostwright.tasks import _fleet, partition
 from tests.postgres.conftest import Database
 
 SITE = {
@@ -31,7 +30,7 @@ SITE = {
 def fab(events: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Calls a task; gives what it printed and its exit status."""
     site = config.load(SITE)
-    monkeypatch.setattr(inventories, "load", lambda inventory: types.SimpleNamespace(site=site))
+    monkeypatch.setattr(_fleet, "inventory", lambda name: types.SimpleNamespace(site=site))
     dsn = events.server.dsn(events.name, "shop")
 
     def call(name: str, **options: Any) -> tuple[str, int]:

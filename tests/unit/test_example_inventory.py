@@ -12,7 +12,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from hostwright import config, inventory
+from hostwright import config
+from hostwright.tasks import _fleet
 
 INVENTORY = Path(__file__).parents[2] / "inventory"
 EXAMPLE = INVENTORY / "example"
@@ -89,7 +90,7 @@ def test_an_asgi_application_loads() -> None:
 
 
 def test_it_loads_as_ansible_reads_it() -> None:
-    found = inventory.load(str(EXAMPLE))
+    found = _fleet.inventory(str(EXAMPLE))
     assert {name: list(found.groups[name]) for name in config.GROUPS} == {
         "web": ["web1", "web2"],
         "worker": ["jobs1"],
@@ -104,7 +105,7 @@ def test_it_loads_as_ansible_reads_it() -> None:
 
 
 def test_the_minimal_one_is_a_site_on_one_host() -> None:
-    found = inventory.load(str(INVENTORY / "minimal"))
+    found = _fleet.inventory(str(INVENTORY / "minimal"))
     assert {name: list(found.groups[name]) for name in config.GROUPS} == {name: ["server1"] for name in config.GROUPS}
     assert found.site.source.git == "https://git.example.com/shop.git"
     assert found.site.secrets["SECRET_KEY"].get_secret_value() == "change-me-django"

@@ -400,7 +400,7 @@ def test_what_ansible_complains_of(monkeypatch: pytest.MonkeyPatch, err: str, me
     monkeypatch.delenv("ANSIBLE_INVENTORY", raising=False)
     listing(monkeypatch, 1, "", err)
     with pytest.raises(BadInput) as caught:
-        inventory.load()
+        ansible_listing.read()
     assert caught.value.message == message
 
 
@@ -425,7 +425,7 @@ def test_the_file_that_is_no_yaml_is_named_where_ansible_does_not(
     if named == "ansible.cfg":
         (tmp_path / "ansible.cfg").write_text("[defaults]\ninventory = production\n")
     with pytest.raises(BadInput) as caught:
-        inventory.load(argument)
+        ansible_listing.read(argument)
     assert caught.value.message == (
         "production/group_vars/all/site.yml: line 2, column 13: mapping values are not allowed here"
     )
@@ -492,14 +492,14 @@ def test_a_value_that_is_encrypted_by_itself_stays_encrypted(monkeypatch: pytest
     secret = '{"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256"}'
     site = f'{{"name": "shop", "source": {{"git": "."}}, "secrets": {{"A": {secret}}}}}'
     listing(monkeypatch, 0, f'{{"_meta": {{"hostvars": {{"web1": {{"site": {site}}}}}}}}}', "")
-    assert inventory.load().site.secrets["A"].get_secret_value() == "encrypted"
+    assert inventory.of(ansible_listing.read()).site.secrets["A"].get_secret_value() == "encrypted"
 
 
 def test_an_inventory_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for named, argument in (("-i", f"{tmp_path}/none"), ("ANSIBLE_INVENTORY", "")):
         monkeypatch.setenv("ANSIBLE_INVENTORY", f"{tmp_path}/none")
         with pytest.raises(BadInput) as caught:
-            inventory.load(argument)
+            ansible_listing.read(argument)
         assert str(caught.value) == (
             f"{named}: there is no inventory {tmp_path}/none\n"
             "  Copy inventory/minimal or inventory/example and fill it in; fab lab.up makes throwaway hosts."

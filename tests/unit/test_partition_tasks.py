@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from hostwright import config
-from hostwright import inventory as inventories
 from hostwright.errors import BadInput
 from hostwright.inventory import Inventory
 from hostwright.partition import connection
-from hostwright.tasks import partition
+from hostwright.tasks import _fleet, partition
 
 BIG, EVENTS = {"table": "big", "key": "id"}, {"table": "events", "key": "id"}
 
@@ -34,7 +33,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
         services = {"databases": databases}
         data = {"name": "shop", "source": {"git": "."}, "services": services, "partitions": partitions}
         found = Inventory(config.load(data), {"db": ["db1"]}, {"db1": {"ansible_user": "deploy"}})
-        monkeypatch.setattr(inventories, "load", lambda inventory: found)
+        monkeypatch.setattr(_fleet, "inventory", lambda name: found)
         with partition._databases("", dsn, table) as those:
             return {spec.table: found for spec, found in those}
 

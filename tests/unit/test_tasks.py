@@ -293,6 +293,12 @@ def test_whatever_ends_a_deploy_is_an_event(
 # --- the program
 
 
+def test_ansible_is_started_before_what_takes_long_to_load() -> None:
+    code = "import sys, hostwright.tasks; print({'jinja2', 'psycopg2', 'pydantic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def fab(*argv: str, status: int, cwd: Path = ROOT) -> str:
     done = subprocess.run(
         [Path(sys.executable).with_name("fab"), *argv],

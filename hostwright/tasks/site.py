@@ -228,7 +228,7 @@ def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> 
         )
         for unit in answer["units"]:
             service, _, instance = unit["unit"].removesuffix(".service").partition("@")
-            slot = instance if service.endswith("-web") else ""
+            slot = instance if service == f"{found.site.name}-web" else ""
             release = current["release"] if slot == current["slot"] else instance.rpartition(".")[0]
             rows.append((host, service, release, slot, unit["state"], console.since(unit["since"])))
             if unit["state"] not in ("active", "activating", "deactivating"):

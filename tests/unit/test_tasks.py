@@ -198,6 +198,24 @@ def test_status_passes_on_what_to_do(fleet: dict[str, Any], capsys: pytest.Captu
     assert "no answer" in capsys.readouterr().out
 
 
+def test_status_takes_no_worker_for_a_slot(fleet: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    units = ["shop-web@a.service", "shop-worker-web@r2.1.service"]
+    fleet["web1"] = {
+        "current": {"release": "r2", "slot": "a", "since": None},
+        "transaction": None,
+        "lock": None,
+        "units": [{"unit": unit, "state": "active", "since": None} for unit in units],
+        "maintenance": False,
+    }
+    site.status.body(None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows == [
+        ["web1", "release", "r2", "a", "live"],
+        ["web1", "shop-web", "r2", "a", "active"],
+        ["web1", "shop-worker-web", "r2", "active"],
+    ]
+
+
 def test_an_interruption_is_an_event(
     fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -100,12 +100,6 @@ def _port(value: Any, variable: str) -> int:
     return int(value)
 
 
-def _expanded(command: str, host: str, port: int, user: str) -> str:
-    """A ProxyCommand as ssh reads it; none at all for `none`."""
-    names = {"%h": host, "%p": str(port), "%r": user, "%%": "%"}
-    return "" if command.lower() == "none" else re.sub("%[hpr%]", lambda found: names[found[0]], command)
-
-
 class Remote:
     """One host. `name` is the inventory's; `variables` are its own. Raises BadInput where these can't be right."""
 
@@ -122,7 +116,8 @@ class Remote:
             self.jump = options.get("proxyjump", "")
             self.hops = _hops(self.jump)
             self.direct = "none" in (options.get(way, "").lower() for way in ("proxyjump", "proxycommand"))
-            self.proxy = _expanded(options.get("proxycommand", "none"), self.address, self.port, self.user)
+            proxy = options.get("proxycommand", "")
+            self.proxy = "" if proxy.lower() == "none" else proxy
         except BadInput as error:
             raise BadInput(f"{name}: {error.message}", error.hint) from None
         self.known_hosts = options.get("userknownhostsfile", "~/.ssh/known_hosts")
@@ -194,15 +189,17 @@ class Remote:
             raise BadInput(f"{self.name}: the key {self.key} can't be read: {_reason(error)}", hint) from None
 
     def _proxy_command(self) -> str:
-        """The ProxyCommand. Raises BadInput where it can't be run."""
+        """The ProxyCommand, with the names in it replaced as ssh does it. Raises BadInput where it can't be run."""
         hint = "See ProxyCommand in the inventory's ansible_ssh_common_args; it is run without a shell."
+        names = {"%h": self.address, "%p": str(self.port), "%r": self.user, "%%": "%"}
+        command = re.sub("%[hpr%]", lambda found: names[found[0]], self.proxy)
         try:
-            words = shlex.split(self.proxy)
+            words = shlex.split(command)
         except ValueError as error:
-            raise BadInput(f"{self.name}: the ProxyCommand {self.proxy} can't be read: {error}", hint) from None
+            raise BadInput(f"{self.name}: the ProxyCommand {command} can't be read: {error}", hint) from None
         if words and not shutil.which(words[0]):
             raise BadInput(f"{self.name}: there is no program {words[0]!r}, which ProxyCommand names", hint)
-        return self.proxy if words else ""
+        return command if words else ""
 
     def _check_keys(self, connection: Any) -> None:
         client = connection.client
@@ -222,6 +219,25 @@ class Remote:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def ssh_command(self, *options: str) -> list[str]:
+        """The command line with which the ssh client takes the same way: host keys are checked, nobody is asked."""
+        argv = ["ssh", "-p", str(self.port)]
+        for option in (
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            f"UserKnownHostsFile={self.known_hosts}",
+            f"ConnectTimeout={CONNECT_TIMEOUT}",
+        ):
+            argv += ["-o", option]
+        if self.key:
+            argv += ["-i", self.key]
+        if self.hops:
+            argv += ["-J", self.jump]
+        elif self.proxy or self.direct:
+            # As the inventory has it: ssh replaces what begins with % itself.
+            argv += ["-o", f"ProxyCommand={self.proxy or 'none'}"]
+        return [*argv, *options, f"{self.user}@{self.address}"]
 
     def channel(self, command: str, tty: tuple[str, int, int] | None = None) -> paramiko.Channel:
         """Start `command` on the host; connects where that is not done yet."""

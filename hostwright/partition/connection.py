@@ -102,7 +102,7 @@ def _tunnel(remote: Remote, near: str, far: str, is_open: Callable[[], bool]) ->
     """`near`, on this machine, leads to `far` as `remote` sees it. Raises HostwrightError where it does not open."""
     try:
         opening = subprocess.Popen(
-            [*command(remote), "-N", "-L", f"{near}:{far}", f"{remote.user}@{remote.address}"],
+            remote.ssh_command("-o", "ExitOnForwardFailure=yes", "-N", "-L", f"{near}:{far}"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -157,22 +157,3 @@ def transaction(connection: Any, failed: str) -> Iterator[Any]:
         if not connection.closed:
             connection.rollback()  # Nothing is left to take back after a commit.
             connection.autocommit = True
-
-
-def command(remote: Remote) -> list[str]:
-    """The ssh client's command line for `remote`, with its host key checked."""
-    options = [
-        "BatchMode=yes",
-        "StrictHostKeyChecking=yes",
-        "ExitOnForwardFailure=yes",
-        f"UserKnownHostsFile={remote.known_hosts}",
-        f"ConnectTimeout={CONNECT_TIMEOUT}",
-    ]
-    argv = ["ssh", "-p", str(remote.port)]
-    for option in options:
-        argv += ["-o", option]
-    if remote.key:
-        argv += ["-i", remote.key]
-    if remote.jump:
-        argv += ["-J", remote.jump]
-    return argv

@@ -779,8 +779,8 @@ while True:
 
 def test_the_archive_is_reached_through_the_database_host(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what stands for ssh here."""
-    monkeypatch.setattr(connections, "command", lambda remote: [sys.executable, "-c", FORWARDER])
     host = remote.Remote("db1", {"ansible_host": "192.0.2.1"}, "shop")
+    monkeypatch.setattr(host, "ssh_command", lambda *options: [sys.executable, "-c", FORWARDER, *options])
     told, wrong = far.spec().archive, far.spec(archive={"password": "wrong"}).archive
     assert told
     assert wrong

@@ -19,7 +19,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, ssh: str, host: HostwrightError | N
             raise host
 
     monkeypatch.setattr(REMOTE, "connect", connect)
-    monkeypatch.setattr(connection, "command", lambda remote: ["sh", "-c", ssh, "ssh"])
+    monkeypatch.setattr(REMOTE, "ssh_command", lambda *options: ["sh", "-c", ssh, "ssh", *options])
     with pytest.raises(HostwrightError) as caught, connection.through(REMOTE, "shop", "shop"):
         pass
     return caught.value
@@ -36,7 +36,7 @@ def test_a_tunnel_that_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_ssh_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "command", lambda remote: ["/no/such/ssh"])
+    monkeypatch.setattr(REMOTE, "ssh_command", lambda *options: ["/no/such/ssh"])
     with pytest.raises(BadInput, match=r"^ssh is not installed\n"), connection.through(REMOTE, "shop", "shop"):
         pass
 
@@ -47,7 +47,7 @@ def test_a_dsn_that_is_no_text() -> None:
 
 
 def test_a_host_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = refusal(monkeypatch, 'touch "${3%%:*}"; exec sleep 9')
+    error = refusal(monkeypatch, 'touch "${5%%:*}"; exec sleep 9')
     assert type(error) is BadInput
     assert error.message.startswith("db1: the database can't be reached: ")
     assert "\n" not in error.message

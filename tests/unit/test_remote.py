@@ -228,6 +228,32 @@ def test_a_proxy_command_is_the_way_to_a_host(connection: type[Connection]) -> N
     assert connection.made[1].options["gateway"] is False
 
 
+CHECKED = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=/k"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        ("", []),
+        ("-J ann@a:2222,b", ["-J", "ann@a:2222,b"]),
+        ("-o ProxyCommand='ssh -W %h:%p %r@a -e %%'", ["-o", "ProxyCommand=ssh -W %h:%p %r@a -e %%"]),
+        ("-o ProxyCommand=none", ["-o", "ProxyCommand=none"]),
+        ("-J none", ["-o", "ProxyCommand=none"]),
+        ("-o ProxyCommand='nc %h %p' -J none", ["-o", "ProxyCommand=nc %h %p"]),
+        ("-o ProxyCommand='nc %h %p' -J a", ["-J", "a"]),
+    ],
+)
+def test_the_ssh_client_takes_the_same_way(arguments: str, way: list[str]) -> None:
+    variables = {
+        "ansible_host": "10.0.0.1",
+        "ansible_port": 2222,
+        "ansible_ssh_private_key_file": "/key",
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile=/k {arguments}",
+    }
+    argv = ["ssh", "-p", "2222", *CHECKED, "-o", "ConnectTimeout=10", "-i", "/key", *way, "-N", "deploy@10.0.0.1"]
+    assert remote.Remote("web1", variables, "shop").ssh_command("-N") == argv
+
+
 def test_hosts_are_jumped_over_in_order(connection: type[Connection]) -> None:
     remote.Remote("web1", {"ansible_ssh_common_args": "-J ann@a:2222,[::1],ssh://c"}, "shop").connect()
     made = connection.made

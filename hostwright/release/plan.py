@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hostwright.config import Site
@@ -35,37 +35,30 @@ def web_hosts(site: Site, groups: Groups, hosts: Sequence[str]) -> list[str]:
     return [host for host in hosts if site.web and host in groups.get("web", ())]
 
 
-def steps(site: Site, groups: Groups, hosts: Sequence[str], kind: str, migrations: bool = False) -> list[Step]:
-    """What happens, in order, for a deploy, a rollback or a restart of `hosts`."""
-    everyone = tuple(hosts)
-    leader = everyone[:1]
+def steps(site: Site, groups: Groups, hosts: Sequence[str], batch: int = 0) -> list[Step]:
+    """What a deploy of `hosts` does, in order, `batch` hosts at a time; 0: all of them together."""
+    return [
+        step
+        for number, some in enumerate(batches(hosts, batch))
+        for step in _of_batch(site, groups, tuple(some), migrate=number == 0)
+    ]
+
+
+def _of_batch(site: Site, groups: Groups, hosts: tuple[str, ...], migrate: bool) -> Iterator[Step]:
     web = web_hosts(site, groups, hosts)
-    plan = [Step("prepare", everyone, "uploaded" if kind == "deploy" else "found")]
-    if kind == "deploy":
-        plan.append(
-            Step("wheels", leader, "built", "only where the virtualenv is not there yet; made once for each platform")
-        )
-        plan.append(Step("build", everyone, "checked", "virtualenv, hooks, collectstatic, checks, migration plan"))
-        if site.releases.migrate == "auto":
-            plan.append(Step("migrate", leader, "migrated", "once, only where something is to be done"))
-    else:
-        plan.append(Step("build", everyone, "checked", "nothing is built"))
-    plan.append(
-        Step("standby", everyone, "standby healthy", f"asks {site.health.path} on {', '.join(web) or 'no host'}")
-    )
-    if migrations:
-        plan.append(Step("unmigrate", leader, "migrations undone", "with the code of the release that serves now"))
-    plan.append(Step("flip", everyone, "flipped", "after the barrier: every host is ready"))
-    plan.append(Step("confirm", everyone, "confirmed"))
     replaced = sorted({process.name for host in hosts for process in processes_on(site, groups, host)})
-    plan.append(
-        Step("finish", everyone, "workers replaced", f"drain, then {', '.join(replaced) or 'no processes'}, clean up")
-    )
-    return plan
+    yield Step("prepare", hosts, "uploaded")
+    yield Step("wheels", hosts, "built", "only where the virtualenv is not there yet; made once for each platform")
+    yield Step("build", hosts, "checked", "virtualenv, hooks, collectstatic, checks, migration plan")
+    hooks = any(hook.stage in ("before_migrate", "after_migrate") for hook in site.hooks)
+    if migrate and (hooks or site.releases.migrate == "auto"):
+        yield Step("migrate", hosts[:1], "migrated", "once, only where something is to be done")
+    yield Step("standby", hosts, "standby healthy", f"asks {site.health.path} on {', '.join(web) or 'no host'}")
+    yield Step("flip", hosts, "flipped", "after the barrier: every host is ready")
+    yield Step("confirm", hosts, "confirmed")
+    yield Step("finish", hosts, "workers replaced", f"drain, then {', '.join(replaced) or 'no processes'}, clean up")
 
 
 def batches(hosts: Sequence[str], size: int) -> list[list[str]]:
     """`hosts` in groups of `size`; 0 is one group."""
-    if size < 0:
-        raise BadInput("--batch must be 1 or more, or left out")
     return [list(hosts[at : at + size]) for at in range(0, len(hosts), size)] if size else [list(hosts)]

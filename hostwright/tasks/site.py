@@ -88,7 +88,7 @@ def deploy(
 
     artifact = source.build(found.site.source, ref, dirty)
     if dry_run:
-        steps = plan.steps(found.site, found.groups, hosts, "deploy")
+        steps = plan.steps(found.site, found.groups, hosts, batch)
         if json:
             about = {"release": artifact.release, "ref": artifact.ref, "commit": artifact.commit}
             Reporter(True).event("plan", **about, site=found.site.name, steps=[dataclasses.asdict(s) for s in steps])

@@ -1,4 +1,4 @@
-"""What a deploy, a rollback and a restart do, in order, and on which hosts."""
+"""What a deploy does, in order, and on which hosts."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ ALL = "web1,web2,jobs1"
 
 
 def test_a_deploy() -> None:
-    steps = plan.steps(site(), GROUPS, HOSTS, "deploy")
+    steps = plan.steps(site(), GROUPS, HOSTS)
     assert said(steps) == [
         ("prepare", ALL, "uploaded"),
-        ("wheels", "web1", "built"),
+        ("wheels", ALL, "built"),
         ("build", ALL, "checked"),
         ("migrate", "web1", "migrated"),
         ("standby", ALL, "standby healthy"),
@@ -58,30 +58,23 @@ def test_a_deploy() -> None:
 
 
 def test_a_deploy_that_never_migrates() -> None:
-    steps = plan.steps(site(releases={"migrate": "never"}), GROUPS, HOSTS, "deploy")
+    steps = plan.steps(site(releases={"migrate": "never"}), GROUPS, HOSTS)
     assert "migrate" not in [step.do for step in steps]
 
 
-def test_a_rollback_undoes_migrations_while_the_old_release_serves() -> None:
-    assert said(plan.steps(site(), GROUPS, HOSTS, "rollback", migrations=True)) == [
-        ("prepare", ALL, "found"),
-        ("build", ALL, "checked"),
-        ("standby", ALL, "standby healthy"),
-        ("unmigrate", "web1", "migrations undone"),
-        ("flip", ALL, "flipped"),
-        ("confirm", ALL, "confirmed"),
-        ("finish", ALL, "workers replaced"),
+def test_a_deploy_in_batches() -> None:
+    steps = plan.steps(site(), GROUPS, HOSTS, batch=2)
+    assert [(step.do, step.hosts) for step in steps if step.do in ("migrate", "standby", "finish")] == [
+        ("migrate", ("web1",)),
+        ("standby", ("web1", "web2")),
+        ("finish", ("web1", "web2")),
+        ("standby", ("jobs1",)),
+        ("finish", ("jobs1",)),
     ]
 
 
-@pytest.mark.parametrize("kind", ["rollback", "restart"])
-def test_nothing_is_built_or_migrated_for_a_release_that_is_there(kind: str) -> None:
-    done = [step.do for step in plan.steps(site(), GROUPS, HOSTS, kind)]
-    assert done == ["prepare", "build", "standby", "flip", "confirm", "finish"]
-
-
 def test_a_site_without_web_and_processes() -> None:
-    steps = plan.steps(site(web=None, celery=None), GROUPS, ["jobs1"], "deploy")
+    steps = plan.steps(site(web=None, celery=None), GROUPS, ["jobs1"])
     details = {step.do: step.detail for step in steps}
     assert details["standby"] == "asks /up on no host"
     assert details["finish"] == "drain, then no processes, clean up"
@@ -115,8 +108,3 @@ def test_no_host_to_deploy_to(selected: list[str]) -> None:
 )
 def test_batches(size: int, batches: list[list[str]]) -> None:
     assert plan.batches(["a", "b", "c"], size) == batches
-
-
-def test_a_batch_of_less_than_one() -> None:
-    with pytest.raises(BadInput, match="--batch must be 1 or more"):
-        plan.batches(["a"], -1)

@@ -19,7 +19,7 @@ from hostwright import config, terminal
 from hostwright.console import Reporter
 from hostwright.errors import BadInput, Busy, HostwrightError
 from hostwright.inventory import Inventory
-from hostwright.release import drive
+from hostwright.release import drive, source
 from hostwright.tasks import _fleet, _streams, db, site
 from hostwright.tasks._task import parameters, task
 
@@ -229,6 +229,15 @@ def test_an_interruption_is_an_event(
     end = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert caught.value.code == 130
     assert (end["event"], end["result"], end["detail"], end["error"]) == ("end", "failed", "interrupted", "interrupted")
+
+
+def test_a_dry_run_shows_batches(
+    fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(source, "build", lambda *_: source.Artifact("r2", b"", "0" * 64, "HEAD", "abc"))
+    site.deploy.body(None, dry_run=True, json=True, batch=1)
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert [step["hosts"] for step in steps if step["do"] == "flip"] == [["web1"], ["web2"]]
 
 
 # --- logs

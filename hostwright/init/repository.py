@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
+
+from hostwright import git
 
 NO_REPOSITORY = "it is no git repository"
 
@@ -22,9 +22,8 @@ def has_commit(root: Path) -> bool:
 
 def _rev_parse(root: Path, *asked: str) -> str:
     """What `git rev-parse` says against what it is asked for; empty where it finds that."""
-    command, english = ["git", "-C", str(root), "rev-parse", *asked], {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(command, capture_output=True, check=False, env=english)
+        done = git.run("-C", str(root), "rev-parse", *asked)
     except OSError as error:
         return f"git can't be run here ({error.strerror})"
     said = (done.stderr.decode("utf-8", errors="replace").splitlines() or ["nothing"])[0].removeprefix("fatal: ")

@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import io
 import lzma
-import os
 import re
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from hostwright import git
 from hostwright.config import Source, without_credentials
 from hostwright.errors import BadInput
 
@@ -28,20 +28,6 @@ RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 LEFT_OUT = {".git", "__pycache__", ".venv", "node_modules", ".mypy_cache", ".pytest_cache"}
 """Never part of a release that is made from a directory."""
-OF_A_REPOSITORY = {
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_DIR",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
-}
-"""Those of `git rev-parse --local-env-vars` that lead to other files than those of the directory that git is given."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +96,8 @@ def release_for(commit: str, now: float | None = None) -> str:
 
 
 def _run_git(*argv: str) -> subprocess.CompletedProcess[bytes]:
-    # Git tells its hooks and aliases which repository they are of, and the source may be another.
-    environment = {key: value for key, value in os.environ.items() if key not in OF_A_REPOSITORY}
     try:
-        return subprocess.run(["git", *argv], capture_output=True, check=False, env={**environment, "LC_ALL": "C"})
+        return git.run(*argv)
     except FileNotFoundError:
         raise BadInput("source.git: git is not installed", "Install it: apt-get install git") from None
 

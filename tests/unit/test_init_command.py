@@ -69,6 +69,12 @@ def test_gits_own_reason_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert f"since {reason}: with git," in files.files(looked, "..", "new-key")[SITE]
 
 
+def test_what_git_tells_a_hook_is_not_about_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, root = tree(tmp_path / "other", SHOP), tree(tmp_path / "shop", SHOP, git=False)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert project.look(root).no_git == "it is no git repository"
+
+
 def test_a_machine_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree(tmp_path, SHOP)
     monkeypatch.setenv("PATH", "/nowhere")

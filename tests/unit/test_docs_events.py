@@ -172,6 +172,14 @@ def test_the_page_and_the_schema_know_the_same(schema: jsonschema.Draft202012Val
         assert f"`{state}`" in page
 
 
+def test_the_page_and_the_schema_know_the_same_events_of_a_host(schema: jsonschema.Draft202012Validator) -> None:
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    table = page.partition("## Of one host\n\n")[2].partition("\n\n")[0]
+    described = set(re.findall(r"^\| `([a-z]+)`", table, re.MULTILINE)) - {"event"}
+    cases = [json.dumps(case) for case in schema.schema["allOf"]]
+    assert described == {re.findall(r"/([a-z]+)\"", case)[-1] for case in cases if "/host" in case}
+
+
 def test_every_state_and_event_of_the_code_is_in_the_schema(schema: jsonschema.Draft202012Validator) -> None:
     engine = ROOT / "roles" / "release" / "files" / "hostwright_engine"
     code = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("hostwright/release/*.py"))

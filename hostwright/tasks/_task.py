@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import fabric
@@ -38,7 +39,8 @@ def _declared(function: Callable[..., Any], help: Mapping[str, str], options: Ma
         except KeyboardInterrupt:
             raise Exit("interrupted", code=130) from None
 
-    known = {name: text for name, text in COMMON_HELP.items() if name in parameters(function)}
+    taken = inspect.signature(function).parameters
+    known = {name: text for name, text in COMMON_HELP.items() if name in taken}
     return fabric.task(help={**known, **help}, klass=Task, **options)(run)
 
 
@@ -48,8 +50,3 @@ COMMON_HELP: Mapping[str, str] = {
     "json": "print events as JSON lines, for pipelines",
     "yes": "do it without asking",
 }
-
-
-def parameters(function: Callable[..., Any]) -> Iterable[str]:
-    """The names of the options that `function` takes."""
-    return function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]

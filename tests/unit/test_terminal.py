@@ -1,0 +1,163 @@
+"""A command on a host, at the terminal of this process: with a pseudo-terminal in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import socket
+import struct
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hostwright import remote, terminal
+
+REQUEST = {"verb": "exec", "manage": ["shell"]}
+
+
+class Channel:
+    """One session, whose other end is `far`."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.near, self.far = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self.near.fileno()
+
+    def recv(self, size: int) -> bytes:
+        return self.near.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        self.near.sendall(data)
+
+    def recv_exit_status(self) -> int:
+        return self.status
+
+    def recv_stderr_ready(self) -> bool:
+        return False
+
+    def exit_status_ready(self) -> bool:
+        return True
+
+
+class Screen:
+    """Both ends of a terminal of 100 columns and 30 rows."""
+
+    def __init__(self) -> None:
+        self.person, self.here = pty.openpty()
+        fcntl.ioctl(self.here, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+
+    def state(self) -> list[Any]:
+        return termios.tcgetattr(self.here)
+
+    def shown(self, until: bytes) -> bytes:
+        text = b""
+        while until not in text:
+            text += os.read(self.person, 4096)
+        return text
+
+    def await_raw(self) -> None:
+        deadline = time.monotonic() + 10
+        while self.state()[3] & (termios.ICANON | termios.ECHO | termios.ISIG):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    @contextlib.contextmanager
+    def instead(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """It takes the place of standard input and output."""
+        before = [os.dup(number) for number in (0, 1)]
+        with open(self.here, closefd=False) as stdin, open(self.here, "w", closefd=False) as stdout:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            monkeypatch.setattr(sys, "stdout", stdout)
+            try:
+                for number in (0, 1):
+                    os.dup2(self.here, number)
+                yield
+            finally:
+                for number, old in enumerate(before):
+                    os.dup2(old, number)
+                    os.close(old)
+                monkeypatch.undo()
+
+
+@pytest.fixture
+def screen() -> Iterator[Screen]:
+    made = Screen()
+    yield made
+    os.close(made.here)
+    os.close(made.person)
+
+
+def attached(screen: Screen, channel: Channel, play: Callable[[], None]) -> tuple[int, list[Any]]:
+    """What `attach` returns while `play` plays the host, and the terminals that it asked for there."""
+    asked = []
+
+    def opened(command: str, tty: Any = None) -> Channel:
+        asked.append(tty)
+        return channel
+
+    host: Any = remote.Remote("web1", {}, "shop")
+    host.channel = opened
+
+    def playing_to_the_end() -> None:
+        with channel.far:
+            play()
+
+    playing = threading.Thread(target=playing_to_the_end, daemon=True)
+    playing.start()
+    patches = pytest.MonkeyPatch()
+    patches.setenv("TERM", "vt100")
+    for variable in ("COLUMNS", "LINES"):
+        patches.delenv(variable, raising=False)
+    with channel.near, screen.instead(patches):
+        status = terminal.attach(host, REQUEST)
+    playing.join(10)
+    return status, asked
+
+
+def test_what_is_typed_goes_to_the_host_as_it_is(screen: Screen) -> None:
+    channel, before = Channel(status=3), screen.state()
+    request, typed = b"", b""
+
+    def play() -> None:
+        nonlocal request, typed
+        request = channel.far.recv(4096)
+        channel.far.sendall(request + b"\x1e\r\n>>> ")
+        screen.await_raw()
+        os.write(screen.person, b"\x03\r")
+        while len(typed) < 2:
+            typed += channel.far.recv(4096)
+        channel.far.sendall(b"bye")
+
+    assert attached(screen, channel, play) == (3, [("vt100", 100, 30)])
+    assert json.loads(request) == {**REQUEST, "tty": True, "protocol": remote.PROTOCOL}
+    assert typed == b"\x03\r"  # Ctrl-C is the command's to act on.
+    assert screen.shown(until=b"bye") == b">>> bye"
+    assert screen.state() == before
+
+
+def test_the_terminal_is_as_before_where_the_connection_breaks(screen: Screen) -> None:
+    channel, before = Channel(status=-1), screen.state()
+
+    def broken(size: int) -> bytes:
+        raise OSError("broken")
+
+    def play() -> None:
+        channel.far.recv(4096)
+        channel.far.sendall(b"\x1e\r\n")
+        screen.await_raw()
+        channel.recv = broken
+        channel.far.sendall(b"x")
+
+    with pytest.raises(OSError, match="broken"):
+        attached(screen, channel, play)
+    assert screen.state() == before

@@ -346,7 +346,8 @@ class Call:
     def refusal(self, said: bytes) -> HostwrightError:
         """Why a command was not run, by what the engine said instead of its output."""
         for line in said.splitlines():
-            if line.startswith(b'{"'):
+            # A terminal echoes the request, which is JSON too.
+            if line.startswith(b'{"') and b'"event": ' in line:
                 try:
                     parse_event(self.remote.name, line)
                 except HostwrightError as error:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from hostwright import remote, terminal
+from hostwright.errors import HostwrightError
 
 REQUEST = {"verb": "exec", "manage": ["shell"]}
 
@@ -161,3 +162,14 @@ def test_the_terminal_is_as_before_where_the_connection_breaks(screen: Screen) -
     with pytest.raises(OSError, match="broken"):
         attached(screen, channel, play)
     assert screen.state() == before
+
+
+def test_a_refusal_is_found_behind_the_echo_of_the_request(screen: Screen) -> None:
+    channel = Channel(status=2)
+
+    def play() -> None:
+        request = channel.far.recv(4096)
+        channel.far.sendall(request + b'{"event": "error", "message": "nothing is deployed yet"}\r\n')
+
+    with pytest.raises(HostwrightError, match=r"^web1: nothing is deployed yet$"):
+        attached(screen, channel, play)

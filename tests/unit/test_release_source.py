@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hostwright.config import Source
+from hostwright.errors import BadInput
 from hostwright.release import source
 
 
@@ -78,3 +79,15 @@ def test_an_sdist_whose_build_backend_is_not_here(tmp_path: Path, monkeypatch: p
     artifact = source.build(Source(pypi="tickets", version="1.0"))
     assert names(artifact) == ["manage.py", "pyproject.toml", "tickets/settings.py"]
     assert artifact.ref == "tickets==1.0"
+
+
+@pytest.mark.parametrize("index", ["none", "wheels only"])
+def test_an_sdist_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str) -> None:
+    if index == "wheels only":
+        (tmp_path / "tickets-1.0-py3-none-any.whl").touch()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(BadInput) as caught:
+        source.build(Source(pypi="tickets", version="1.0"))
+    assert caught.value.message.startswith("source.pypi: pip can't get the sdist of tickets==1.0: ")
+    assert caught.value.message.endswith("No matching distribution found for tickets==1.0")

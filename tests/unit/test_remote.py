@@ -427,6 +427,11 @@ def test_an_answer_comes_in_pieces(ask: Any) -> None:
         ),
         (Channel(stderr=b"Segmentation fault\n", status=139), HostwrightError, "web1: Segmentation fault"),
         (Channel(b"hello\n"), HostwrightError, "web1: the engine said b'hello'"),
+        (
+            Channel(b"x" * remote.LINE_LIMIT, b"x", b"\n"),
+            HostwrightError,
+            "web1: the engine says too much in one line",
+        ),
     ],
 )
 def test_no_answer(ask: Any, channel: Channel, kind: type, message: str) -> None:

@@ -428,6 +428,14 @@ def test_an_archive_that_can_not_be_fetched(monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
+def test_an_archive_that_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: {"https://x/a.tgz": io.BytesIO(SDIST)}[url])
+    wanted = Source(archive="https://x/a.tgz", sha256=hashlib.sha256(SDIST).hexdigest(), subdir="src")
+    artifact = source.build(wanted)
+    assert files(artifact) == {"x.py": "x", "link": "-> x.py"}
+    assert artifact.ref == "https://x/a.tgz"
+
+
 # --- names
 
 

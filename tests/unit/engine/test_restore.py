@@ -1,6 +1,10 @@
-"""What of a dump is restored: tests/hosts/test_lifecycle.py restores one for real."""
+"""What of a dump is restored, and what is committed: tests/hosts/test_lifecycle.py restores one for real."""
 
 from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from hostwright_engine import restore
@@ -34,3 +38,19 @@ def test_what_belongs_to_the_server_is_left_out(line: str) -> None:
 )
 def test_what_belongs_to_the_site_is_kept(line: str) -> None:
     assert not restore.OTHERS.match(line)
+
+
+@pytest.mark.parametrize(("status", "last"), [(0, "COMMIT;"), (1, "COPY;")])
+def test_only_a_whole_dump_is_committed(tmp_path: Path, status: int, last: str) -> None:
+    programs = {
+        "pg_restore": f'[ "$1" = --version ] && echo "pg_restore (PostgreSQL) 15.1" && exit; echo "COPY;"; exit {status}',
+        "psql": f"cat >{tmp_path}/said",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with tempfile.TemporaryFile() as dump, tempfile.TemporaryFile() as wanted:
+        assert restore._replace("shop", dump, wanted, env, lambda: None) == status
+    said = (tmp_path / "said").read_text().splitlines()
+    assert (said[0], said[-1]) == ("BEGIN;", last)

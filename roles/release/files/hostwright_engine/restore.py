@@ -15,11 +15,15 @@ OTHERS = re.compile(
 """Lines of a dump's table of contents that only a superuser can restore: they are the server's, which has them."""
 
 FIRST = b"""\
+BEGIN;
 SET lock_timeout = '60s';
 DROP OWNED BY CURRENT_USER;
 DO $$ BEGIN IF to_regnamespace('public') IS NULL THEN CREATE SCHEMA public; END IF; END $$;
 """
-"""pg_restore --clean would drop one thing after another, and can't drop what a partition has from its parent."""
+"""pg_restore --clean would drop one thing after another, and can't drop what a partition has from its parent.
+
+The transaction is ours: psql's --single-transaction commits whatever came before the end of its input.
+"""
 
 
 def restore(paths, name, user, env):
@@ -65,20 +69,21 @@ def _replace(name, dump, wanted, env, become):
         preexec_fn=become,
         pass_fds=[wanted.fileno()],
     )
-    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-d", name, "-f", "-"]
+    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name, "-f", "-"]
     writing = subprocess.Popen(
         psql, env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=become
     )
     try:
         writing.stdin.write(FIRST)
-        shutil.copyfileobj(reading.stdout, writing.stdin)
+        with reading.stdout:
+            shutil.copyfileobj(reading.stdout, writing.stdin)
+        if reading.wait() == 0:
+            writing.stdin.write(b"COMMIT;\n")
     except BrokenPipeError:
         reading.kill()  # psql has ended, and has said why.
-    if reading.wait():
-        # Half a dump: without the end of its input psql commits nothing.
-        writing.kill()
     try:
         writing.stdin.close()
     except BrokenPipeError:
         pass  # As above.
-    return writing.wait() and 1
+    statuses = [process.wait() for process in (reading, writing)]
+    return 1 if any(statuses) else 0

@@ -228,6 +228,12 @@ def test_migrate_tells_what_it_applied(project: Project) -> None:
     assert project.answer("migrate") == {"applied": [["orders", "0002_note"]]}
 
 
+def test_what_the_application_prints_last_does_not_hide_the_answer(project: Project) -> None:
+    with (project.top / "shop/settings.py").open("a") as settings:
+        settings.write('\nprint("dots", end="")\n')
+    assert project.answer("pending") == {"plan": []}
+
+
 def test_pending_is_what_is_not_applied(project: Project) -> None:
     assert project.answer("pending") == {"plan": []}
     project.write("orders/migrations/0002_note.py", ADD_NOTE)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+<<<<<<< HEAD
 from hostwright_engine import facts, processes, releases, storage, transaction, units
+=======
+from hostwright_engine import releases, slots, storage, transaction
+>>>>>>> 3118330 (Leave the slot alone that serves where the state is lost, keep no half a dump, and let no output hide an answer)
 from hostwright_engine.errors import BadRequest, Failed
 from hostwright_engine.paths import Paths
 
@@ -501,3 +508,53 @@ def test_an_old_slot_has_the_time_of_its_requests_and_a_minute(
     monkeypatch.setattr(transaction.slots, "stop", lambda _, *what: told.append(what))
     host.transaction._retire("a")
     assert told == [("a", seconds)]
+
+
+def test_where_the_state_is_lost_the_live_slot_is_left_alone(host: Host) -> None:
+    slots.point_upstream(host.paths, "a")
+    host.transaction.begin(request("deploy", "r9"))
+    record = host.on_disk()["transaction"]
+    assert (record["old"], record["live"], record["slot"]) == (None, "a", "b")
+
+
+@pytest.mark.parametrize("phase", ["flipping", "flipped"])
+def test_where_the_state_was_lost_going_back_is_to_the_slot_that_served(
+    host: Host, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    slots.point_upstream(host.paths, "a")
+    host.transaction.agreed.update(build_user="nobody")
+    host.transaction.agreed["releases"].update(drain_timeout=1)
+    host.transaction.begin(request("deploy", "r9"))
+    slots.point_upstream(host.paths, "b")
+    host.state.transaction(phase=phase)
+    for name in ("drain", "stop"):
+        monkeypatch.setattr(transaction.slots, name, lambda *_: None)
+    monkeypatch.setattr(transaction.commands, "kill_user", lambda _: None)
+    monkeypatch.setattr(transaction.releases, "remove_unfinished", lambda _: None)
+    host.transaction.obey({"do": "abort"})
+    assert slots.live(host.paths) == "a"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_dump_is_there_whole_or_not_at_all(host: Host, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    host.deployed("r9")
+    host.transaction.agreed["releases"].update(migrate_timeout=5)
+    host.state.transaction(release="r9")
+    dumps = Path(host.paths.dumps)
+    dumps.mkdir()
+    for age, name in enumerate(("failed3", "failed2", "failed1")):
+        (dumps / f"{name}.dump").touch()
+        os.utime(dumps / f"{name}.dump", (1000 - age, 1000 - age))
+
+    def probe(*_: object, stdout: Any, **__: object) -> Any:
+        stdout.write(b"half")
+        stdout.flush()
+        return SimpleNamespace(wait=lambda: fails and raise_failed())
+
+    def raise_failed() -> None:
+        raise Failed("no space left")
+
+    monkeypatch.setattr(host.transaction, "_probe", probe)
+    with pytest.raises(Failed) if fails else nullcontext():
+        host.transaction._dump()
+    assert {path.name for path in dumps.iterdir()} == {"failed1.dump"} | (set() if fails else {"r9.dump"})

@@ -96,6 +96,13 @@ def test_a_start_that_fails_carries_the_journal(systemctl: Any) -> None:
     assert caught.value.tail == ["Job for a.service failed", "said by a.service"]
 
 
+def test_an_error_carries_no_more_of_a_line_than_the_controller_takes(systemctl: Any) -> None:
+    systemctl((0, ""), (1, "x" * 100000))
+    with pytest.raises(Failed) as caught:
+        units.start(["a.service"], "workers", 60)
+    assert len(caught.value.tail[0]) == 1000
+
+
 def test_a_start_that_hangs(systemctl: Any) -> None:
     systemctl((0, ""), (124, "systemctl start a.service did not end within 7 s\n"))
     with pytest.raises(Failed) as caught:

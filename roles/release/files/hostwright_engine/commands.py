@@ -17,9 +17,6 @@ TAIL = 15
 OUTPUT_LIMIT = 1 << 20
 """Bytes of a command's output that are read again, its last ones."""
 
-LINE_LIMIT = 1000
-"""Characters of such a line."""
-
 NO_ENTRY = 126
 """The status of a command whose directory its user can't enter."""
 
@@ -100,7 +97,7 @@ class Running:
             return source.read(OUTPUT_LIMIT).decode("utf-8", "replace")
 
     def _fail(self, what):
-        tail = [line[:LINE_LIMIT] for line in self.output().rstrip().splitlines()[-TAIL:]]
+        tail = self.output().rstrip().splitlines()[-TAIL:]
         raise Failed("{} {}".format(self.step, what), step=self.step, log=self.log, tail=tail)
 
 

@@ -1,6 +1,10 @@
 """What the engine refuses or fails at. Each becomes one event, never a traceback."""
 
 
+LINE_LIMIT = 1000
+"""Characters of a line that an error carries: the controller takes an event only up to a limit."""
+
+
 class EngineError(Exception):
     """`hint` says what to do; `log` is the path of the whole output, `tail` its last lines."""
 
@@ -13,7 +17,7 @@ class EngineError(Exception):
         self.hint = hint
         self.step = step
         self.log = log
-        self.tail = list(tail)
+        self.tail = [line[:LINE_LIMIT] for line in tail]
 
     def as_dict(self):
         """The error as the controller gets it."""

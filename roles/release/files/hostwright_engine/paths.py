@@ -72,6 +72,13 @@ class Paths:
     def wheelhouse(self, key):
         return os.path.join(self.wheelhouses, venv_key(key))
 
+    def dump(self, release):
+        """The dump of the database that was made before `release` migrated it."""
+        return os.path.join(self.dumps, release_name(release) + ".dump")
+
+    def unfinished_dump(self, release):
+        return self.dump(release) + ".part"
+
     def upload(self, name):
         """An uploaded file, by its bare name."""
         if not isinstance(name, str) or not _FILE.match(name) or ".." in name:

@@ -51,7 +51,8 @@ def finish(request):
     except CommandError as error:
         sys.exit(str(error))
     sys.stdout.flush()
-    print(MARK + json.dumps(answer))
+    # A line of its own, whatever the application printed last.
+    print("\n" + MARK + json.dumps(answer))
     sys.stdout.flush()
     os._exit(0)
 

@@ -67,6 +67,13 @@ def clean_up(agreed, paths, state):
     return removed
 
 
+def remove_dumps(paths, state):
+    """Remove dumps of deploys that failed since, but for the oldest: their migrations may have been applied in part."""
+    names = [entry for entry in os.scandir(paths.dumps) if os.path.splitext(entry.name)[0] not in state["releases"]]
+    for entry in sorted(names, key=lambda entry: entry.stat(follow_symlinks=False).st_mtime)[1:]:
+        os.unlink(entry.path)
+
+
 def remove_unfinished(paths):
     """Remove virtualenvs and wheelhouses that were not completed."""
     for top in (paths.venvs, paths.wheelhouses):

@@ -27,6 +27,15 @@ def instance(site, slot):
     return "{}-web@{}".format(site, slot)
 
 
+def live(paths):
+    """The slot that nginx sends its requests to, or None: what the state does not know serves all the same."""
+    try:
+        target = os.readlink(paths.upstream)
+    except OSError:
+        return None
+    return next((slot for slot in ("a", "b") if target == os.path.basename(paths.slot_socket(slot))), None)
+
+
 def names(site, slot):
     """(service, socket) of a slot."""
     unit = instance(site, slot)

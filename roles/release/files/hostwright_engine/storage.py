@@ -84,7 +84,7 @@ class State:
         except (ValueError, TypeError, RecursionError) as error:
             raise Failed(
                 "{} is damaged: {}".format(path, error),
-                "Put a copy of it back, or remove it: the releases stay, and the next deploy is like a first one",
+                "Put a copy of it back. Or remove it: what serves goes on, and the next deploy removes the releases before it",
             ) from None
 
     def __getitem__(self, key):

@@ -88,6 +88,8 @@ class Transaction:
             if not current:
                 raise BadRequest("nothing is deployed here yet, so nothing can be restarted", "Use: fab deploy")
             release = current["release"]
+        # Where the state is lost or an old copy, the link still says which slot must not be touched.
+        live = slots.live(self.paths) or (current["slot"] if current else None)
         storage.write_file(self.paths.reserve, b"\0" * storage.RESERVE_BYTES)
         self.state.save(
             transaction={
@@ -97,8 +99,9 @@ class Transaction:
                 "owner": request["owner"],
                 "since": time.time(),
                 "phase": "locked",
-                "slot": slots.other(current["slot"] if current else None) if self.agreed["web"] else None,
+                "slot": slots.other(live) if self.agreed["web"] else None,
                 "old": current,
+                "live": live,
                 "old_previous": self.state["previous"],
                 "artifact": request.get("artifact"),
                 "sha256": request.get("sha256"),
@@ -375,12 +378,17 @@ class Transaction:
     def _dump(self):
         """A dump of the application's database, in a directory and a file that only root can reach."""
         os.makedirs(self.paths.dumps, mode=0o700, exist_ok=True)
-        target = os.path.join(self.paths.dumps, self.release + ".dump")
-        with open(target, "wb") as out:
-            os.fchmod(out.fileno(), 0o600)
-            timeout = self.agreed["releases"]["migrate_timeout"]
-            self._probe("dump", {}, timeout=timeout, stdout=out).wait()
-            os.fsync(out.fileno())
+        releases.remove_dumps(self.paths, self.state)
+        unfinished = self.paths.unfinished_dump(self.release)
+        try:
+            with open(unfinished, "wb") as out:
+                os.fchmod(out.fileno(), 0o600)
+                timeout = self.agreed["releases"]["migrate_timeout"]
+                self._probe("dump", {}, timeout=timeout, stdout=out).wait()
+                os.fsync(out.fileno())
+            os.rename(unfinished, self.paths.dump(self.release))
+        finally:
+            ownership.remove(unfinished)
 
     def unmigrate(self, request):
         """Rollback: go back to the heads of the older release, with the code of the release that serves now."""
@@ -551,7 +559,7 @@ class Transaction:
             self.step("migrate", self._remigrate)
         pointed = self.past("flipping")
         if pointed:
-            old = record["old"] or {"slot": None, "release": None}
+            old = record["old"] or {"slot": record.get("live"), "release": None}
             if slot:
                 slots.point_upstream(self.paths, old["slot"])
         # What has to be written now finds room on a full disk too.
@@ -568,6 +576,7 @@ class Transaction:
         if record["kind"] == "deploy":
             release_dir = self.paths.release(self.release)
             leftovers = [release_dir + end for end in ownership.LEFTOVERS]
+            leftovers.append(self.paths.unfinished_dump(self.release))
             for path in [release_dir, self.paths.build_home, self.paths.artifact] + leftovers:
                 ownership.remove(path)
             known = dict(self.state["releases"])

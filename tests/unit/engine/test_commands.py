@@ -97,6 +97,12 @@ def test_a_command_that_takes_too_long(run: Callable[..., str]) -> None:
     assert time.monotonic() - started < 5
 
 
+def test_a_command_that_prints_without_end(run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "LOG_LIMIT", 1 << 20)
+    with pytest.raises(Failed, match="^step printed more than 1 MiB$"):
+        run("yes", timeout=20)
+
+
 def test_a_command_that_is_cancelled(run: Callable[..., str]) -> None:
     threading.Timer(0.2, commands.cancelled.set).start()
     with pytest.raises(Failed, match="step was cancelled"):

@@ -12,11 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-<<<<<<< HEAD
 from hostwright_engine import facts, processes, releases, storage, transaction, units
-=======
+
+
 from hostwright_engine import releases, slots, storage, transaction
->>>>>>> 3118330 (Leave the slot alone that serves where the state is lost, keep no half a dump, and let no output hide an answer)
 from hostwright_engine.errors import BadRequest, Failed
 from hostwright_engine.paths import Paths
 
@@ -97,6 +96,10 @@ def test_other_words_are_refused(host: Host, word: Any) -> None:
     host.state.transaction(phase="locked")
     with pytest.raises(BadRequest, match="is no command of a transaction"):
         host.transaction.obey({"do": word})
+
+
+def raise_failed(message: str) -> None:
+    raise Failed(message)
 
 
 def request(kind: str, release: str | None = None) -> dict[str, Any]:
@@ -473,6 +476,47 @@ def test_processes_and_timers_are_told_their_release_and_are_on_record_before_an
     }
 
 
+@pytest.fixture
+def finishing(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A confirmed release whose finish notes the order of its steps."""
+    hook = {"name": "purge", "stage": "after_deploy"}
+    host.transaction.agreed.update(hooks=[hook], user="shop")
+    host.deployed("r1", "r2")
+    old = {"release": "r1", "slot": "b"}
+    host.state.transaction(op="o", kind="deploy", release="r2", phase="confirmed", slot="a", old=old)
+    done: list[str] = []
+    for name in ("_drain", "_start_processes", "_retire", "_clean_up", "_hook"):
+        monkeypatch.setattr(host.transaction, name, lambda *_, name=name: done.append(name) or [])
+    monkeypatch.setattr(processes, "stop", lambda *_: done.append("stop") or [])
+    return done
+
+
+@pytest.mark.parametrize(
+    ("undoing", "order"), [(False, ["_drain", "_start_processes"]), (True, ["_start_processes", "stop"])]
+)
+def test_workers_wait_for_old_requests_unless_they_lack_their_migrations(
+    host: Host, finishing: list[str], undoing: bool, order: list[str]
+) -> None:
+    host.state.transaction(undoing=undoing)
+    host.transaction.obey({"do": "finish"})
+    assert finishing[:2] == order
+    assert "_drain" in finishing
+
+
+def test_all_that_is_wrong_in_the_end_is_said_and_what_was_left_out(
+    host: Host, finishing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, message in (("_start_processes", "beat did not start"), ("_retire", "slot b did not stop")):
+        monkeypatch.setattr(host.transaction, name, lambda *_, message=message: raise_failed(message))
+    with pytest.raises(Failed) as caught:
+        host.transaction.obey({"do": "finish"})
+    assert caught.value.message == "beat did not start; slot b did not stop"
+    assert "_hook" not in finishing
+    left_out = [event for event in host.events if event["step"] == "hook-purge"]
+    assert [(event["status"], event["detail"]) for event in left_out] == [("skipped", "beat did not start")]
+    assert host.on_disk()["transaction"] is None
+
+
 @pytest.mark.parametrize(("took", "left"), [(0.0, 30.0), (10.0, 20.0), (29.5, 5.0)])
 def test_the_start_of_the_standby_counts_for_its_deadline(
     host: Host, monkeypatch: pytest.MonkeyPatch, took: float, left: float
@@ -549,10 +593,7 @@ def test_a_dump_is_there_whole_or_not_at_all(host: Host, monkeypatch: pytest.Mon
     def probe(*_: object, stdout: Any, **__: object) -> Any:
         stdout.write(b"half")
         stdout.flush()
-        return SimpleNamespace(wait=lambda: fails and raise_failed())
-
-    def raise_failed() -> None:
-        raise Failed("no space left")
+        return SimpleNamespace(wait=lambda: fails and raise_failed("no space left"))
 
     monkeypatch.setattr(host.transaction, "_probe", probe)
     with pytest.raises(Failed) if fails else nullcontext():

@@ -149,14 +149,16 @@ def test_show(systemctl: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     systemctl(
         (0, "ActiveState=active\nActiveEnterTimestampMonotonic=5000000\n"),
         (0, "ActiveState=inactive\nActiveEnterTimestampMonotonic=0\n"),
+        (0, "ActiveState=activating\nSubState=auto-restart\n"),
         (1, "no such unit"),
     )
     monkeypatch.setattr(units.time, "time", lambda: 1000.0)
     monkeypatch.setattr(units.time, "monotonic", lambda: 25.0)
-    assert units.show(["a", "b", "c"]) == [
+    assert units.show(["a", "b", "c", "d"]) == [
         {"unit": "a", "state": "active", "since": 980.0},
         {"unit": "b", "state": "inactive", "since": None},
-        {"unit": "c", "state": "unknown", "since": None},
+        {"unit": "c", "state": "auto-restart", "since": None},
+        {"unit": "d", "state": "unknown", "since": None},
     ]
 
 

@@ -17,6 +17,9 @@ TAIL = 15
 OUTPUT_LIMIT = 1 << 20
 """Bytes of a command's output that are read again, its last ones."""
 
+LOG_LIMIT = 256 << 20
+"""Bytes of output after which a command is ended: one that prints in a loop would fill the disk."""
+
 NO_ENTRY = 126
 """The status of a command whose directory its user can't enter."""
 
@@ -77,6 +80,9 @@ class Running:
             if time.monotonic() > self.deadline:
                 self.kill()
                 self._fail("did not end within {} s".format(self.timeout))
+            if os.stat(self.log).st_size > LOG_LIMIT:
+                self.kill()
+                self._fail("printed more than {} MiB".format(LOG_LIMIT >> 20))
             time.sleep(0.01)
         self.kill()
         if check and self.process.returncode:

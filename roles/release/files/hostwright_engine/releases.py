@@ -63,7 +63,7 @@ def clean_up(agreed, paths, state):
     for entry in os.scandir(paths.dumps) if os.path.isdir(paths.dumps) else ():
         if os.path.splitext(entry.name)[0] not in keep:
             os.unlink(entry.path)
-    _trim_logs(paths.log)
+    trim_logs(paths.log)
     return removed
 
 
@@ -82,8 +82,10 @@ def remove_unfinished(paths):
                 ownership.remove(os.path.join(top, key))
 
 
-def _trim_logs(directory, keep=200):
-    files = sorted((entry.stat().st_mtime, entry.path) for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False))
+def trim_logs(directory, keep=200):
+    """Remove all files of `directory` but the `keep` newest."""
+    entries = os.scandir(directory) if os.path.isdir(directory) else ()
+    files = sorted((entry.stat().st_mtime, entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
     for _, path in files[:-keep]:
         os.unlink(path)
 

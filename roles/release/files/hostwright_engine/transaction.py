@@ -349,10 +349,12 @@ class Transaction:
             stdout,
         )
 
+    def _hooks_of(self, stage):
+        return [hook for hook in self.agreed["hooks"] if hook["stage"] == stage]
+
     def _hooks(self, stage, user):
-        for hook in self.agreed["hooks"]:
-            if hook["stage"] == stage:
-                self.step("hook-" + hook["name"], self._hook, hook, user)
+        for hook in self._hooks_of(stage):
+            self.step("hook-" + hook["name"], self._hook, hook, user)
 
     def _hook(self, hook, user):
         self._start("hook-" + hook["name"], hook["command"], user, hook["timeout"]).wait()
@@ -501,15 +503,26 @@ class Transaction:
                 problems.append(error)
                 return None
 
-        if retired:
-            answer["drained"] = attempt("drain", self._drain, retired)
+        def drain():
+            if retired:
+                answer["drained"] = attempt("drain", self._drain, retired)
+
+        # Where migrations were undone, the newer release's workers fail at their tasks: they don't wait for old requests.
+        workers_first = self.record.get("undoing")
+        if not workers_first:
+            drain()
         started = attempt("workers", self._start_processes)
         if started is not None:
             answer["workers"] = sorted(started)
             attempt("old workers", processes.stop, self.paths, started)
+        if workers_first:
+            drain()
         if retired:
             attempt("old slot", self._retire, retired)
-        if not problems:
+        if problems:
+            for hook in self._hooks_of("after_deploy"):
+                self.skip("hook-" + hook["name"], problems[0].message)
+        else:
             try:
                 self._hooks("after_deploy", self.agreed["user"])
             except EngineError as error:
@@ -519,6 +532,7 @@ class Transaction:
             answer["stopping"] = processes.stop(self.paths, started)
         self.state.save(transaction=None)
         if problems:
+            problems[0].message = "; ".join(problem.message for problem in problems)
             raise problems[0]
         return answer
 
@@ -585,4 +599,5 @@ class Transaction:
             if record.get("artifact"):
                 ownership.remove(self.paths.upload(record["artifact"]))
         releases.remove_unfinished(self.paths)
+        releases.trim_logs(self.paths.log)
         self.state.save(transaction=None)

@@ -12,6 +12,9 @@ from .errors import Failed
 NOT_LOADED = 5
 """The exit status of systemctl where one of the units is not there, and so does not run; the others are stopped."""
 
+RESTARTING = "auto-restart"
+"""The sub-state of a unit that has died and is about to be started again."""
+
 
 def systemctl(*argv, **options):
     """Run systemctl; returns (status, output)."""
@@ -110,10 +113,14 @@ def show(units):
     for unit in units:
         values = dict(
             line.split("=", 1)
-            for line in systemctl("show", unit, "-p", "ActiveState,ActiveEnterTimestampMonotonic")[1].splitlines()
+            for line in systemctl("show", unit, "-p", "ActiveState,SubState,ActiveEnterTimestampMonotonic")[1].splitlines()
             if "=" in line
         )
         monotonic = int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
         since = time.time() - time.monotonic() + monotonic if monotonic else None
-        rows.append({"unit": unit, "state": values.get("ActiveState", "unknown"), "since": since})
+        state = values.get("ActiveState", "unknown")
+        if values.get("SubState") == RESTARTING:
+            # systemd calls it activating, as it does what starts for the first time.
+            state = RESTARTING
+        rows.append({"unit": unit, "state": state, "since": since})
     return rows

@@ -287,8 +287,9 @@ def test_status_shows_slots_and_what_is_expected_or_still_runs(host: Host, monke
     monkeypatch.setattr(gate.units, "states", lambda names: [states[name] for name in names])
     monkeypatch.setattr(gate.units, "show", list)
     monkeypatch.setattr(stdio, "say", said.append)
-    gate.status(engine_contract.load(host.paths.contract), host.paths, {})
-    assert said[0]["units"] == [unit for unit in states if unit != "shop-worker-web@r0.1.service"]
+    gate.status({**engine_contract.load(host.paths.contract), "timers": ["sweep"]}, host.paths, {})
+    shown = [unit for unit in states if unit != "shop-worker-web@r0.1.service"]
+    assert said[0]["units"] == [*shown, "shop-timer-sweep.timer"]
 
 
 def test_a_second_deploy_is_told_of_the_first(host: Host) -> None:

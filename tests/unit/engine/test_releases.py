@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,10 @@ def host(tmp_path: Path) -> tuple[Paths, storage.State]:
     return paths, state
 
 
+def agreed(keep: int) -> dict[str, Any]:
+    return {"releases": {"keep": keep}, "user": "nobody"}
+
+
 def names(path: str) -> list[str]:
     return sorted(entry.name for entry in Path(path).iterdir())
 
@@ -69,18 +74,29 @@ def names(path: str) -> list[str]:
 def test_clean_up_removes_what_no_kept_release_uses(host: tuple[Paths, storage.State]) -> None:
     paths, state = host
     Path(paths.releases, "link").symlink_to("/etc")
-    assert releases.clean_up({"releases": {"keep": 1}}, paths, state) == ["r1", "r2", "r4"]
+    assert releases.clean_up(agreed(keep=1), paths, state) == ["r1", "r2", "r4"]
     assert names(paths.releases) == ["link", "r3", "r5"]
     assert names(paths.venvs) == names(paths.wheelhouses) == [KEYS[1], KEYS[3]]
     assert sorted(storage.State(paths.state)["releases"]) == ["r3", "r5"]
-    assert releases.clean_up({"releases": {"keep": 1}}, paths, state) == []
+    assert releases.clean_up(agreed(keep=1), paths, state) == []
 
 
 def test_clean_up_keeps_a_virtualenv_that_a_kept_release_shares(host: tuple[Paths, storage.State]) -> None:
     paths, state = host
     state.save(previous="r2")
-    assert releases.clean_up({"releases": {"keep": 1}}, paths, state) == ["r1", "r3", "r4"]
+    assert releases.clean_up(agreed(keep=1), paths, state) == ["r1", "r3", "r4"]
     assert names(paths.venvs) == [KEYS[0], KEYS[3]]
+
+
+@pytest.mark.usefixtures("as_root")
+def test_clean_up_keeps_what_a_process_still_works_with(host: tuple[Paths, storage.State]) -> None:
+    paths, state = host
+    with subprocess.Popen(["sleep", "60"], env={"HOSTWRIGHT_RELEASE": "r1"}, user="nobody") as working:
+        try:
+            assert releases.clean_up(agreed(keep=1), paths, state) == ["r2", "r4"]
+        finally:
+            working.kill()
+    assert releases.clean_up(agreed(keep=1), paths, state) == ["r1"]
 
 
 def test_clean_up_leaves_the_upload_of_one_who_waits_for_the_lock(host: tuple[Paths, storage.State]) -> None:
@@ -91,7 +107,7 @@ def test_clean_up_leaves_the_upload_of_one_who_waits_for_the_lock(host: tuple[Pa
     long_ago = time.time() - 2 * 86400
     for name in ("forgotten.tar.gz", "forgotten"):
         os.utime(Path(paths.incoming, name), (long_ago, long_ago))
-    releases.clean_up({"releases": {"keep": 5}}, paths, state)
+    releases.clean_up(agreed(keep=5), paths, state)
     assert names(paths.incoming) == ["waiting.tar.gz"]
 
 
@@ -101,7 +117,7 @@ def test_clean_up_keeps_the_newest_logs(host: tuple[Paths, storage.State]) -> No
         log = Path(paths.log, f"{number}.log")
         log.touch()
         os.utime(log, (number, number))
-    releases.clean_up({"releases": {"keep": 5}}, paths, state)
+    releases.clean_up(agreed(keep=5), paths, state)
     assert names(paths.log) == sorted(f"{number}.log" for number in range(5, 205))
 
 

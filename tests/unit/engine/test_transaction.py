@@ -439,9 +439,23 @@ def test_a_second_beat_is_never_started(with_beat: Host, monkeypatch: pytest.Mon
         message = r"shop-beat@r1\.1\.service did not stop, so no second one was started"
         with pytest.raises(Failed, match=message):
             with_beat.transaction.obey({"do": "finish"})
-    assert done[0] == ("stop", ["shop-beat@r1.1.service"], 35)
+    assert done[0] == ("stop", ["shop-beat@r1.1.service"], 30 + processes.KILLED)
     assert [one for one in done if one[0] == "start"] == ([("start", ["shop-beat@r2.1.service"])] if stops else [])
     assert with_beat.on_disk()["transaction"] is None
+
+
+def test_a_beat_that_does_not_stop_holds_up_nothing_else(with_beat: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = {"name": "mail", "count": 1, "singleton": False, "stop_timeout": 30, "notify": False}
+    with_beat.transaction.agreed.update(processes=[BEAT, mail], timers=["sweep"])
+    started: list[str] = []
+    monkeypatch.setattr(units, "stop", lambda services, _: services)
+    monkeypatch.setattr(units, "start", lambda services, *_: started.extend(services))
+    monkeypatch.setattr(units, "states", lambda names: ["active"] * len(names))
+    monkeypatch.setattr(processes, "STAYS_UP", 0)
+    with pytest.raises(Failed, match="no second one was started"):
+        with_beat.transaction.obey({"do": "finish"})
+    assert started == ["shop-mail@r2.1.service", "shop-timer-sweep.timer"]
+    assert with_beat.on_disk()["processes"] == ["shop-mail@r2.1"]
 
 
 def test_a_process_that_does_not_stay_up_is_a_failure_of_what_is_finished_all_the_same(
@@ -462,14 +476,16 @@ def test_processes_and_timers_are_told_their_release_and_are_on_record_before_an
     with_beat: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_beat.transaction.agreed["timers"] = ["sweep"]
-    recorded: list[list[str]] = []
+    Path(with_beat.paths.instances, "shop-timer-moved.env").touch()
+    recorded: list[tuple[list[str], list[str]]] = []
     monkeypatch.setattr(with_beat.transaction, "_unit_env", lambda: {"HOSTWRIGHT_RELEASE": "r2"})
     monkeypatch.setattr(units, "stop", lambda *_: [])
-    monkeypatch.setattr(units, "start", lambda *_: recorded.append(with_beat.on_disk()["processes"]))
+    monkeypatch.setattr(units, "start", lambda names, *_: recorded.append((names, with_beat.on_disk()["processes"])))
     monkeypatch.setattr(units, "states", lambda names: ["active"] * len(names))
     monkeypatch.setattr(processes, "STAYS_UP", 0)
     with_beat.transaction.obey({"do": "finish"})
-    assert recorded == [["shop-beat@r2.1"]]
+    on_record = ["shop-beat@r2.1"]
+    assert recorded == [(["shop-beat@r2.1.service"], on_record), (["shop-timer-sweep.timer"], on_record)]
     assert {path.stem: path.read_text() for path in Path(with_beat.paths.instances).iterdir()} == {
         "shop-beat@r2.1": 'HOSTWRIGHT_INSTANCE="r2.1"\nHOSTWRIGHT_RELEASE="r2"\n',
         "shop-timer-sweep": 'HOSTWRIGHT_INSTANCE="sweep"\nHOSTWRIGHT_RELEASE="r2"\n',

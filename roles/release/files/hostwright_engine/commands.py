@@ -20,6 +20,8 @@ OUTPUT_LIMIT = 1 << 20
 LOG_LIMIT = 256 << 20
 """Bytes of output after which a command is ended: one that prints in a loop would fill the disk."""
 
+RELEASE_IS = b"HOSTWRIGHT_RELEASE="
+
 NO_ENTRY = 126
 """The status of a command whose directory its user can't enter."""
 
@@ -213,6 +215,21 @@ def _strike(uid):
         return subprocess.call(["true"], cwd="/", preexec_fn=kill_all) == 0
     except (OSError, subprocess.SubprocessError):
         return False
+
+
+def releases_of(uid):
+    """The releases that the processes of `uid` were started for, by their environment."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                if os.stat("/proc/" + entry).st_uid == uid:
+                    with open("/proc/{}/environ".format(entry), "rb") as environment:
+                        words = environment.read().split(b"\0")
+                    found.update(word[len(RELEASE_IS) :].decode("utf-8", "replace") for word in words if word.startswith(RELEASE_IS))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return found
 
 
 def _runs(uid):

@@ -54,7 +54,7 @@ def status(agreed, paths, request):
             "previous": state["previous"],
             "transaction": state["transaction"],
             "lock": lock.holder(paths.lock),
-            "units": units.show(names),
+            "units": units.show(names + [units.timer(site, name) + ".timer" for name in agreed["timers"]]),
             "maintenance": os.path.exists(paths.maintenance),
             "applied": record.get("applied", []),
             "heads": record.get("heads", {}),

@@ -8,6 +8,9 @@ from .errors import Failed
 STARTING = 120
 """Seconds for processes to start."""
 
+KILLED = 60
+"""Seconds after a singleton's stop_timeout: systemd kills it then, and what is stopped for good may be replaced."""
+
 STAYS_UP = 1.0
 """Seconds after which a process that does not say when it is ready counts as started."""
 
@@ -23,26 +26,32 @@ def names(site, process, record):
 
 
 def start(agreed, paths, state, values):
-    """Start the processes of the transaction's release, and have timers run it: `values` is their environment.
+    """Start the processes and timers of the transaction's release: `values` is their environment.
 
-    A singleton starts once the one before has stopped. Returns their full unit names, without suffix.
+    A singleton starts once the one before has stopped. Returns the full unit names of the processes, without suffix, and
+    the singletons that did not stop, so that there is no second one.
     """
-    wanted, notified = [], []
+    wanted, notified, stuck = [], [], []
     running = units.instances(paths)
     for process in agreed["processes"]:
         prefix = "{}-{}@".format(agreed["site"], process["name"])
         new = names(agreed["site"], process, state["transaction"])
         if process["singleton"]:
             old = [name + ".service" for name in running if name.startswith(prefix) and name not in new]
-            left = units.stop(old, process["stop_timeout"] + 5)
+            left = units.stop(old, process["stop_timeout"] + KILLED)
             if left:
-                raise Failed("{} did not stop, so no second one was started".format(", ".join(left)))
+                stuck += left
+                continue
         for name in new:
             units.write_instance(paths, name, dict(values, HOSTWRIGHT_INSTANCE=name.split("@", 1)[1]))
         (notified if process["notify"] else wanted).extend(name + ".service" for name in new)
-    for timer in agreed["timers"]:
-        unit = "{}-timer-{}".format(agreed["site"], timer)
-        units.write_instance(paths, unit, dict(values, HOSTWRIGHT_INSTANCE=timer))
+    timers = [units.timer(agreed["site"], name) for name in agreed["timers"]]
+    for unit, name in zip(timers, agreed["timers"]):
+        units.write_instance(paths, unit, dict(values, HOSTWRIGHT_INSTANCE=name))
+    for unit in running:
+        if "@" not in unit and unit not in timers:
+            # A timer that came back to this host would run the release of the day when it left.
+            units.forget_instance(paths, unit)
     started = [name[: -len(".service")] for name in wanted + notified]
     state.save(processes=started)
     if wanted:
@@ -52,7 +61,9 @@ def start(agreed, paths, state, values):
         units.start(notified, "workers", STARTING)
     if wanted:
         _stay_up(wanted, since + STAYS_UP)
-    return started
+    if timers:
+        units.start([unit + ".timer" for unit in timers], "workers", STARTING)
+    return started, stuck
 
 
 def _stay_up(services, deadline):

@@ -511,7 +511,7 @@ class Transaction:
         workers_first = self.record.get("undoing")
         if not workers_first:
             drain()
-        started = attempt("workers", self._start_processes)
+        started = attempt("workers", self._start_processes, problems)
         if started is not None:
             answer["workers"] = sorted(started)
             attempt("old workers", processes.stop, self.paths, started)
@@ -536,8 +536,11 @@ class Transaction:
             raise problems[0]
         return answer
 
-    def _start_processes(self):
-        return processes.start(self.agreed, self.paths, self.state, self._unit_env())
+    def _start_processes(self, problems):
+        started, stuck = processes.start(self.agreed, self.paths, self.state, self._unit_env())
+        if stuck:
+            problems.append(Failed("{} did not stop, so no second one was started".format(", ".join(stuck)), step="workers"))
+        return started
 
     def _drain(self, slot):
         timeout = self.agreed["releases"]["drain_timeout"]

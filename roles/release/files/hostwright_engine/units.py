@@ -44,6 +44,11 @@ def processes(paths):
     return [name for name in instances(paths) if "@" in name and not name.startswith(paths.site + "-web@")]
 
 
+def timer(site, name):
+    """The full unit name of a timer and its service, without suffix."""
+    return "{}-timer-{}".format(site, name)
+
+
 def write_instance(paths, unit, values):
     """Tell the unit `unit` (a full name without suffix) which release it runs."""
     # What has a meaning inside of double quotes, to systemd too.
@@ -52,7 +57,7 @@ def write_instance(paths, unit, values):
 
 
 def forget_instance(paths, unit):
-    """Take that back."""
+    """Forget which release `unit` runs: nothing starts it without that."""
     try:
         os.unlink(os.path.join(paths.instances, unit + ".env"))
     except FileNotFoundError:

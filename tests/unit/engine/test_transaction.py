@@ -343,13 +343,18 @@ def test_what_can_not_be_gone_back_to(host: Host) -> None:
     host.deployed("r1")
     with pytest.raises(BadRequest, match="there is no earlier release"):
         host.transaction.begin(request("rollback"))
-    with pytest.raises(BadRequest, match="r1 is the current one already"):
-        host.transaction.begin(request("rollback", "r1"))
     host.state.release("r0", status="built", venv="0" * 32, created=0.5)
     Path(host.paths.release("r0")).mkdir()
     with pytest.raises(BadRequest, match=r"r0 was never live \(built\)"):
         host.transaction.begin(request("rollback", "r0"))
     assert host.on_disk()["transaction"] is None
+
+
+def test_a_host_of_a_fleet_of_two_releases_may_be_on_the_one_that_is_gone_back_to(host: Host) -> None:
+    host.deployed("r1")
+    host.transaction.begin(request("rollback", "r1"))
+    record = host.on_disk()["transaction"]
+    assert (record["release"], record["old"]["release"], record["slot"]) == ("r1", "r1", "b")
 
 
 def test_a_step_says_how_it_ended(host: Host) -> None:

@@ -81,9 +81,8 @@ class Transaction:
                 raise BadRequest("the release {} is on this host already".format(release), "Use: fab rollback --release " + release)
         elif kind == "rollback":
             release = request.get("release") or releases.before(self.state)
+            # A host of a fleet of two may be on it already: it starts it afresh.
             releases.usable(self.paths, self.state, release)
-            if current and current["release"] == release:
-                raise BadRequest("the release {} is the current one already".format(release), "fab releases lists the others")
         else:
             if not current:
                 raise BadRequest("nothing is deployed here yet, so nothing can be restarted", "Use: fab deploy")

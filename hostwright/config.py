@@ -227,7 +227,7 @@ class Dependencies(Model):
 
 
 class File(Model):
-    """A configuration file that the application reads, rendered by Ansible; it may hold secrets."""
+    """A configuration file that the application reads, rendered by Ansible; it may hold secrets. Builds don't see it."""
 
     path: InnerPath
     """Relative to `/etc/hostwright/SITE/files`."""

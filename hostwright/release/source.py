@@ -305,6 +305,8 @@ def _repacked(data: bytes, subdir: str) -> bytes:
                     content = archive.extractfile(member) if member.isreg() or member.islnk() else None
                     packed = copy.copy(member)
                     packed.name = str(path.relative_to(prefix))
+                    # They hold a long name, which would win over the new one.
+                    packed.pax_headers = {}
                     if member.islnk() and content:
                         # A second name of a file: the first one may not be in the new archive.
                         packed.type, packed.size = tarfile.REGTYPE, content.seek(0, io.SEEK_END)

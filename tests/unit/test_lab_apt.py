@@ -33,7 +33,7 @@ def test_packages_are_installed_after_saying_so(apt_get: Path, capsys: pytest.Ca
 
 
 def test_what_apt_says_of_a_failure_is_said(apt_get: Path) -> None:
-    with pytest.raises(HostwrightError, match="^apt-get install ended with status 100:\n  E: Unable to locate package"):
+    with pytest.raises(HostwrightError, match=r"^apt-get install ended with status 100:\n  E: Unable to locate"):
         apt.install(["nonesuch"], "to see it fail")
 
 

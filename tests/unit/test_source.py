@@ -366,6 +366,12 @@ def test_an_archive_without_its_top_directory(tmp_path: Path) -> None:
     assert (artifact.ref, artifact.commit) == (wanted.archive, wanted.sha256)
 
 
+def test_long_names_in_an_archive(tmp_path: Path) -> None:
+    name = f"src/migrations/{'0028_thumbnail' * 8}.py"
+    data = archive(**{f"shop-1.0__{name.replace('/', '__')}": "x", "shop-1.0__manage.py": "v1"})
+    assert files(source.build(described(tmp_path / "a", data))) == {name: "x", "manage.py": "v1"}
+
+
 def test_a_directory_of_an_archive(tmp_path: Path) -> None:
     assert files(source.build(described(tmp_path / "a", SDIST, subdir="src"))) == {"x.py": "x", "link": "-> x.py"}
 

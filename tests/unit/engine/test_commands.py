@@ -99,7 +99,7 @@ def test_a_command_that_takes_too_long(run: Callable[..., str]) -> None:
 
 def test_a_command_that_prints_without_end(run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "LOG_LIMIT", 1 << 20)
-    with pytest.raises(Failed, match="^step printed more than 1 MiB$"):
+    with pytest.raises(Failed, match=r"^step printed more than 1 MiB$"):
         run("yes", timeout=20)
 
 

@@ -43,7 +43,7 @@ def test_what_belongs_to_the_site_is_kept(line: str) -> None:
 @pytest.mark.parametrize(("status", "last"), [(0, "COMMIT;"), (1, "COPY;")])
 def test_only_a_whole_dump_is_committed(tmp_path: Path, status: int, last: str) -> None:
     programs = {
-        "pg_restore": f'[ "$1" = --version ] && echo "pg_restore (PostgreSQL) 15.1" && exit; echo "COPY;"; exit {status}',
+        "pg_restore": f'[ "$1" = --version ] && echo "pg_restore 15.1" && exit; echo "COPY;"; exit {status}',
         "psql": f"cat >{tmp_path}/said",
     }
     for name, script in programs.items():

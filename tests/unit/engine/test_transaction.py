@@ -12,10 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hostwright_engine import facts, processes, releases, storage, transaction, units
-
-
-from hostwright_engine import releases, slots, storage, transaction
+from hostwright_engine import facts, processes, releases, slots, storage, transaction, units
 from hostwright_engine.errors import BadRequest, Failed
 from hostwright_engine.paths import Paths
 

@@ -227,7 +227,7 @@ class Dependencies(Model):
 
 
 class File(Model):
-    """A configuration file that the application reads, rendered by Ansible; it may hold secrets. Builds don't see it."""
+    """A configuration file that the application reads, rendered by Ansible. It may hold secrets; no build sees it."""
 
     path: InnerPath
     """Relative to `/etc/hostwright/SITE/files`."""

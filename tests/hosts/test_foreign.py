@@ -1,6 +1,7 @@
-"""Projects that others' tools make, from a clean machine: looked at, filled in, deployed, migrated, taken back.
+"""Projects that others' tools make, and an application of others from its sdist: from a clean machine, looked at,
+filled in, deployed, migrated, taken back.
 
-Both come to the same server, so the second one is the second site of a host.
+All come to the same server, so from the second one on each is a further site of a host.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ fab deploy
 page
 fab rollback --migrations --yes
 page
+fab status
 """
 
 
@@ -148,6 +150,72 @@ sed -i 's#</head>#<meta name="release" content="second"></head>#' cms/templates/
 """,
 )
 
+# Its code comes from the package index: what `hostwright init` looked at is removed, and only configuration stays.
+PRETALX = Foreign(
+    "talks",
+    make="""\
+~/.theirs/bin/pip download --quiet --no-deps --no-binary=pretalx --dest ~/sdist pretalx==2025.1.0
+tar -xzf ~/sdist/pretalx-2025.1.0.tar.gz --strip-components=1
+""",
+    settle="""\
+rm -r src pyproject.toml
+cat >deploy/inventory/production/group_vars/all/site.yml <<'END'
+site:
+  name: talks
+  source:
+    pypi: pretalx
+    version: 2025.1.0
+  project_dir: src
+  dependencies:
+    requirements: []
+    project: .
+    extras: [postgres, redis]
+    packages: [gunicorn==23.0.0, setuptools<81]
+  web:
+    wsgi: pretalx.wsgi:application
+    domains: [talks.example.com]
+    tls: self_signed
+  env:
+    DJANGO_SETTINGS_MODULE: pretalx.settings
+  files:
+    - path: pretalx.cfg
+      link: src/pretalx.cfg
+      content: |
+        [filesystem]
+        data=/srv/talks/shared/data
+        [site]
+        url=https://talks.example.com
+        secret={{ vault_secret_key }}
+        [database]
+        backend=postgresql
+        name=talks
+        [redis]
+        location=redis://127.0.0.1:6379/1
+        [celery]
+        broker=redis://127.0.0.1:6379/2
+        backend=redis://127.0.0.1:6379/3
+  shared:
+    data: ""
+  static:
+    root: src/static.dist
+  celery:
+    app: pretalx.celery_app
+  timers:
+    - name: periodic
+      command: [python, manage.py, runperiodic]
+      calendar: "*:0/5"
+  services:
+    databases:
+      - name: talks
+    redis:
+      databases: {cache: 1, broker: 2, results: 3}
+  health:
+    scheme: https
+END
+""",
+    change="sed -i 's/version: 2025.1.0/version: 2025.2.2/' deploy/inventory/production/group_vars/all/site.yml",
+)
+
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, dict[str, str]]]:
@@ -182,3 +250,14 @@ def test_what_wagtail_start_makes(environment: tuple[Machine, dict[str, str]]) -
     assert all("Welcome to your new Wagtail site!" in page for page in pages)
     assert "migrations undone: home.0003_homepage_body" in printed
     assert "body" not in columns(yours, "cms", "home_homepage")
+
+
+def test_an_application_from_its_sdist(environment: tuple[Machine, dict[str, str]]) -> None:
+    yours, variables = environment
+    printed = PRETALX.run(yours, variables)
+    pages = re.findall(r"<!DOCTYPE html>.*?</html>", printed, re.DOTALL | re.IGNORECASE)
+    assert [page.count("pretalx") > 0 for page in pages] == [True, True, True]
+    assert "person.0033_usereventpreferences" in printed.partition("migrations undone: ")[2]
+    assert "internal_notes" not in columns(yours, "talks", "person_speakerprofile")
+    status = printed.rpartition("</html>")[2]
+    assert re.search(r"worker.* \S+-2025\.1\.0 ", status)

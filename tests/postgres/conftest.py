@@ -7,6 +7,7 @@ import datetime as dt
 import random
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -163,32 +164,43 @@ def events(database: Database) -> Database:
 
 @contextlib.contextmanager
 def sessions(database: Database, work: Callable[[Any, random.Random, int], None]) -> Iterator[None]:
-    """Two sessions that go on with `work` (a cursor, dice, and which of the two); fails where one of them has."""
+    """Two sessions that go on with `work` (a cursor, dice, and which of the two).
+
+    Fails where one of them has, and where both were kept waiting for most of the time.
+    """
     stop = threading.Event()
     failures: list[BaseException] = []
+    rounds: tuple[list[float], list[float]] = ([], [])
+    """How long each took, of either session."""
 
-    def go_on(number: int) -> None:
-        connection = database.connect()
+    def go_on(number: int, connection: Any) -> None:
         dice = random.Random(number)
         try:
             with connection.cursor() as cursor:
                 while not stop.is_set():
+                    started = time.monotonic()
                     work(cursor, dice, number)
+                    rounds[number].append(time.monotonic() - started)
         except BaseException as error:
             failures.append(error)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=go_on, args=(number,)) for number in (0, 1)]
+    threads = [threading.Thread(target=go_on, args=(number, database.connect())) for number in (0, 1)]
+    begun = time.monotonic()
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
+        took = time.monotonic() - begun
         stop.set()
         for thread in threads:
             thread.join()
     assert failures == []
+    assert all(rounds)
+    # A table that is locked throughout keeps both from it; a busy machine may keep one.
+    assert min(map(max, rounds)) < took / 2
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

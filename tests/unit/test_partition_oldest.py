@@ -24,7 +24,7 @@ from hostwright.partition.archive import stream
 from hostwright.partition.split import catalog as split_catalog
 from hostwright.partition.split import plan as split_plan
 from tests.platforms.contract import beyond_sql
-from tests.unit import test_partition_render, test_partition_split
+from tests.unit import test_partition_split
 from tests.unit.test_partition_archive import VALUES
 from tests.unit.test_partition_plan import NOW, child, plain, spec
 
@@ -305,4 +305,3 @@ def test_every_template_is_among_them() -> None:
     }
     paths = {str(path.relative_to(render.TEMPLATES)).removesuffix(".sql.j2") for path in render.TEMPLATES.rglob("*.j2")}
     assert paths - sent == declarative | included
-    assert test_partition_render.every_step("events", "created_at")

@@ -203,6 +203,18 @@ def sessions(database: Database, work: Callable[[Any, random.Random, int], None]
     assert min(map(max, rounds)) < took / 2
 
 
+def until_it_waits(database: Database, pid: int) -> None:
+    """Return once the backend `pid` waits for a lock; fails where it does not in ten seconds."""
+    deadline = time.monotonic() + 10
+    with contextlib.closing(database.connect()) as connection, connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE pid = %s AND NOT granted", (pid,))
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.01)
+    pytest.fail("it does not wait for a lock")
+
+
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what nobody waits for wait for a moment only."""
     original = render.sql

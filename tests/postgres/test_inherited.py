@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-import time
 from typing import Any
 
 import psycopg2
@@ -12,7 +11,7 @@ import pytest
 
 from hostwright.errors import BadInput
 from hostwright.partition import apply, catalog, undo, verify
-from tests.postgres.conftest import NOW, UTC, Database, spec
+from tests.postgres.conftest import NOW, UTC, Database, spec, until_it_waits
 
 MONTHS = ["2025-11", "2025-12", "2026-01", "2026-02", "2026-03"]
 CHILDREN = ["events_pmin", *(f"events_p{month.replace('-', '')}" for month in MONTHS), "events_p202604"]
@@ -267,8 +266,7 @@ def test_an_index_of_a_child_is_made_beside_its_writers(events: Database, strate
     writer.cursor().execute("UPDATE events SET payload = 'x' WHERE id = 11")
     thread = threading.Thread(target=events.apply, args=(wanted(strategy),))
     thread.start()
-    time.sleep(0.5)
-    assert thread.is_alive()
+    until_it_waits(events, events.connection.get_backend_pid())
     other.cursor().execute("SET lock_timeout = '200ms'")
     other.cursor().execute("UPDATE events SET payload = 'y' WHERE id = 12")
     writer.commit()

@@ -22,7 +22,7 @@ from hostwright.partition.plan import Step
 from hostwright.partition.spec import SplitSpec
 from hostwright.partition.split import catalog, plan, verify
 from hostwright.tasks import _fleet
-from tests.postgres.conftest import RECORDING, Database, sessions
+from tests.postgres.conftest import RECORDING, Database, sessions, until_it_waits
 from tests.postgres.test_django import django, library, plain, with_the_conflict  # noqa: F401
 from tests.postgres.test_tasks import SITE, fab  # noqa: F401
 
@@ -331,10 +331,11 @@ def meanwhile(database: Database, first: str, cursor: Any, second: str) -> list[
     database.run(first)
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(0.3)
-    assert thread.is_alive()
-    database.run("COMMIT")
-    thread.join()
+    try:
+        until_it_waits(database, cursor.connection.get_backend_pid())
+    finally:
+        database.run("COMMIT")
+        thread.join()
     return list(result)
 
 

@@ -389,11 +389,18 @@ def test_killed_again_and_again_nothing_is_lost(linked: Database, far: Far, want
             else:
                 archive.bring_back(here, there, wanted, DECEMBER, True, NOW, lambda *_: None)
 
+    started = time.monotonic()
+    pid, reader = forked(work)
+    os.close(reader)
+    assert os.waitpid(pid, 0)[1] == 0
+    took = time.monotonic() - started
+    (bring_back if verb == "move" else move)(linked, far, wanted)
+
     for tries in range(1000):
         pid, reader = forked(work)
         assert os.read(reader, 1) == b"!"
         os.close(reader)
-        time.sleep(tries * 0.015)
+        time.sleep(tries * took / 20)
         os.kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
         settle(linked)

@@ -89,7 +89,7 @@ def test_nobody_waits_while_others_read(events: Database, wanted: PartitionSpec)
     # It waited for the reader, and no writer waited for it.
     assert took > 1
     assert len(waits) > 20
-    assert max(waits) < 0.5
+    assert max(waits) < took / 2
     assert children(events)[0] == "events_p202605"
     assert events.one("SELECT to_regclass('events_pmin')") is None
     assert events.plan(wanted, LATER) == []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hostwright.errors import BadInput
 from hostwright.partition import render
@@ -137,6 +137,80 @@ def version_of(connection: Any) -> float:
 def read(connection: Any, spec: PartitionSpec) -> Table:
     """The table that `spec` names, in the database of `connection` (psycopg2, autocommit)."""
     version = version_of(connection)
+    found = _rows(connection, spec, version)
+    if found is None:
+        return Table(version, exists=False)
+    _, kind, owner, may_change, may_not_make, method, keys, indexed, comment = found.table
+    constraints = found.constraints
+    type_ = found.type
+    primary_key_name, primary_key = next(
+        ((name, tuple(held)) for kind_, name, held, *_ in constraints if kind_ == "p"), ("", ())
+    )
+
+    def named(wanted: str) -> tuple[str, ...]:
+        return tuple(name for kind_, name, *_ in constraints if kind_ == wanted)
+
+    return Table(
+        version=version,
+        exists=True,
+        kind={"r": "plain", "p": "partitioned", "i": "inherited"}.get(kind, "other"),
+        owner=owner,
+        may_change=may_change,
+        may_not_make=may_not_make or "",
+        partition_key=(method, tuple(keys or ())),
+        columns=tuple((name, of, bool(required)) for name, of, required, *_ in found.columns),
+        generated=tuple(name for name, _, _, _, generated, _ in found.columns if generated),
+        primary_key=primary_key,
+        primary_key_name=primary_key_name,
+        unique=tuple((name, tuple(held or ()), text) for kind_, name, held, text, _ in constraints if kind_ == "u"),
+        references=tuple(
+            Reference(table=of, constraint=name, columns=tuple(held), obstacle=why, proven=kind_ == "r")
+            for kind_, name, held, why, of in constraints
+            if kind_ in ("r", "q")
+        ),
+        serial=tuple(
+            (name, sequence) for name, _, _, identity, _, sequence in found.columns if sequence and not identity
+        ),
+        identity=tuple(name for name, _, _, identity, _, _ in found.columns if identity),
+        in_the_way=named("w"),
+        unproven=named("n"),
+        publications=named("b"),
+        children=tuple(sorted((_child(row, type_) for row in found.tables if not row[0]), key=_order)),
+        traits=next((Traits(row[5], *map(tuple, row[6:11])) for row in found.tables if row[0]), Traits()),
+        indexed=indexed,
+        oldest=bound_of(found.oldest, type_),
+        newest=bound_of(found.newest, type_),
+        overflowing=bound_of(found.overflowing, type_),
+        stamp=found.stamp,
+        recorded=found.recorded,
+        trigger=found.trigger,
+        hot=_hot(found.hot, type_),
+        routed=found.routed,
+        comment=comment,
+    )
+
+
+class _Found(NamedTuple):
+    """What the queries gave of a table that is there. Bounds are text."""
+
+    table: Any
+    columns: list[Any]
+    constraints: list[Any]
+    tables: list[Any]
+    """The table itself, and its children."""
+    type: str
+    """Of the key."""
+    stamp: str
+    recorded: Mapping[str, Any]
+    routed: bool
+    trigger: str
+    hot: str
+    oldest: str | None
+    newest: str | None
+    overflowing: str | None
+
+
+def _rows(connection: Any, spec: PartitionSpec, version: float) -> _Found | None:
     with connection.cursor() as cursor:
 
         def rows(name: str, **values: Any) -> list[Any]:
@@ -147,8 +221,8 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         try:
             found = rows("catalog_table", schema=spec.schema_name, table=spec.table_name)
             if not found:
-                return Table(version, exists=False)
-            oid, kind, owner, may_change, may_not_make, method, keys, indexed, comment = found[0]
+                return None
+            oid, kind, *_, indexed, _ = found[0]
             columns = rows("catalog_columns", oid=oid)
             constraints = rows("catalog_constraints", oid=oid)
             tables = rows("catalog_children", oid=oid)
@@ -180,47 +254,20 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         finally:
             # The order of day and month is the role's own; psycopg2 reads ISO alone.
             cursor.execute("RESET search_path; RESET timezone; RESET datestyle; SET datestyle = 'ISO'")
-    keyed = [row for row in constraints if row[0] in "pu"]
-    primary = next(((name, tuple(held)) for kind_, name, held, *_ in keyed if kind_ == "p"), ("", ()))
-
-    def named(wanted: str) -> tuple[str, ...]:
-        return tuple(name for kind_, name, *_ in constraints if kind_ == wanted)
-
-    return Table(
-        version,
-        True,
-        {"r": "plain", "p": "partitioned", "i": "inherited"}.get(kind, "other"),
-        owner,
-        may_change,
-        may_not_make or "",
-        (method, tuple(keys or ())),
-        tuple((name, kind_, bool(required)) for name, kind_, required, *_ in columns),
-        tuple(name for name, _, _, _, generated, _ in columns if generated),
-        primary[1],
-        primary[0],
-        tuple((name, tuple(held or ()), text) for kind_, name, held, text, _ in keyed if kind_ == "u"),
-        tuple(
-            Reference(of, name, tuple(held), why, kind_ == "r")
-            for kind_, name, held, why, of in constraints
-            if kind_ in ("r", "q")
-        ),
-        tuple((name, sequence) for name, _, _, identity, _, sequence in columns if sequence and not identity),
-        tuple(name for name, _, _, identity, _, _ in columns if identity),
-        named("w"),
-        named("n"),
-        named("b"),
-        tuple(sorted((_child(type_, *row[1:]) for row in tables if not row[0]), key=_order)),
-        next((Traits(row[5], *map(tuple, row[6:11])) for row in tables if row[0]), Traits()),
-        indexed,
-        bound_of(oldest, type_),
-        bound_of(newest, type_),
-        bound_of(overflowing, type_),
-        stamp or "",
-        recorded or {},
-        trigger or "",
-        _hot(hot or ",", type_),
-        bool(routed),
-        comment,
+    return _Found(
+        table=found[0],
+        columns=columns,
+        constraints=constraints,
+        tables=tables,
+        type=type_,
+        stamp=stamp or "",
+        recorded=recorded or {},
+        routed=bool(routed),
+        trigger=trigger or "",
+        hot=hot or ",",
+        oldest=oldest,
+        newest=newest,
+        overflowing=overflowing,
     )
 
 
@@ -229,42 +276,23 @@ def _hot(text: str, type_: str) -> tuple[Bound | None, Bound | None]:
     return bound_of(lower or None, type_), bound_of(upper or None, type_)
 
 
-def _child(
-    type_: str,
-    name: str,
-    bound: str,
-    lower: str | None,
-    upper: str | None,
-    owner: str,
-    grants: list[str],
-    indexes: list[str],
-    constraints: list[str],
-    columns: list[str],
-    publications: list[str],
-    rows: int,
-    size: int,
-    parts: list[str] | None,
-    part_bounds: list[str] | None,
-    is_leaving: bool,
-    is_frozen: bool,
-    is_archived: bool,
-    moves: bool,
-) -> Child:
+def _child(row: Sequence[Any], type_: str) -> Child:
+    _, name, bound, lower, upper, owner, *shared, rows, size, parts, part_bounds, leaving, frozen, archived, moves = row
     ranged = bound.startswith(("CHECK", "FOR VALUES FROM"))
     return Child(
-        name,
-        bound_of(lower, type_) if ranged else None,
-        bound_of(upper, type_) if ranged else None,
-        Traits(owner, tuple(grants), tuple(indexes), tuple(constraints), tuple(columns), tuple(publications)),
-        "" if ranged else bound,
-        max(rows, 0),
-        size,
-        None if parts is None else tuple(parts),
-        tuple(part_bounds or ()),
-        is_leaving,
-        is_frozen,
-        is_archived,
-        moves,
+        name=name,
+        lower=bound_of(lower, type_) if ranged else None,
+        upper=bound_of(upper, type_) if ranged else None,
+        traits=Traits(owner, *map(tuple, shared)),
+        bound="" if ranged else bound,
+        rows=max(rows, 0),
+        size=size,
+        parts=None if parts is None else tuple(parts),
+        part_bounds=tuple(part_bounds or ()),
+        is_leaving=leaving,
+        is_frozen=frozen,
+        is_archived=archived,
+        moves=moves,
     )
 
 

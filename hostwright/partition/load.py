@@ -65,7 +65,7 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, p
         cursor.execute(f"SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'; {PATIENT}")
         for target, parts in groupby(routed(source, header.index(spec.key), router), key=itemgetter(0)):
             stream = _Stream(counted(parts))
-            name = f"{render.identifier(spec.schema_name)}.{render.identifier(target)}"
+            name = render.qualified(spec.schema_name, target)
             copy = f"COPY {name} ({render.identifiers(header)}) FROM STDIN WITH (FORMAT csv)"
             try:
                 cursor.copy_expert(copy, stream, size=BLOCK)

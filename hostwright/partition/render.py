@@ -29,6 +29,11 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def qualified(schema: str, name: str) -> str:
+    """The relation `name` of `schema`, as SQL names it."""
+    return f"{identifier(schema)}.{identifier(name)}"
+
+
 def literal(value: str | int | dt.datetime | Mapping[str, Any] | None) -> str:
     """`value` as an SQL literal: a moment with its offset, which no session's time zone changes; a mapping as JSON."""
     if value is None:

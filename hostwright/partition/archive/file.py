@@ -61,7 +61,7 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
                 if attached.name == child:
                     steps = [*plan.install(table), *plan.taken_out(spec, table, attached, f"detach {child}")]
                     apply.apply(connection, steps, lambda *_: None)
-            name = f"{render.identifier(one.schema)}.{render.identifier(child)}"
+            name = render.qualified(one.schema, child)
             failed = f"{spec.table}: {child}, which is a table of its own now, was not written to {data}"
             try:
                 with transaction(connection, failed) as cursor:
@@ -102,21 +102,8 @@ def read(connection: Any, spec: PartitionSpec, manifest: Path) -> Manifest:
         table = catalog.read(connection, spec)
         mend = f"They can be loaded into it: zcat {data} | fab partition.load --table {spec.table} --file -"
         known.insist_room(spec, table, found.child, found.lower, found.upper, mend)
-        column = table.column(spec.key)
-        assert column is not None
-        values = {
-            "version": table.version,
-            "schema": spec.schema_name,
-            "table": spec.table_name,
-            "key": spec.key,
-            "type": column[1],
-            "declarative": table.kind == "partitioned",
-            "child": found.child,
-            "back": found.child,
-            "lower": found.lower,
-            "upper": found.upper,
-        }
-        name = f"{render.identifier(spec.schema_name)}.{render.identifier(found.child)}"
+        values = {**known.told(spec, table, found.child, found.lower, found.upper), "back": found.child}
+        name = render.qualified(spec.schema_name, found.child)
         with transaction(connection, f"{spec.table}: nothing was changed") as cursor, gzip.open(data, "rb") as packed:
             cursor.execute(stream.SETTINGS)
             apply.insist(cursor, found.child, render.query("archive/back", **values))

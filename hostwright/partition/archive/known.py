@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from hostwright.partition import catalog, render
 from hostwright.partition.catalog import Table
 from hostwright.partition.periods import Bound, Periods
 from hostwright.partition.spec import PartitionSpec
+
+Done = Callable[[str, float], None]
+"""Is told of each step that was done, and its seconds."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,10 @@ def candidate(spec: PartitionSpec, table: Table, past: list[Former], child: str,
 
 def insist_filed(connection: Any, spec: PartitionSpec, table: Table, one: Former) -> None:
     """Raises BadInput where rows that belong into the child `one` wait in the table itself for maintenance."""
-    column = table.column(spec.key)
-    if table.kind != "inherited" or not one.is_inside or column is None:
+    if table.kind != "inherited" or not one.is_inside or table.column(spec.key) is None:
         return
-    bounds = {"key": spec.key, "type": column[1], "lower": one.lower, "upper": one.upper}
     with connection.cursor() as cursor:
-        cursor.execute(render.query("archive/waiting", schema=spec.schema_name, table=spec.table_name, **bounds))
+        cursor.execute(render.query("archive/waiting", **told(spec, table, one.name, one.lower, one.upper)))
         if cursor.fetchone()[0]:
             raise BadInput(
                 f"{spec.table}: rows of {one.name} wait in the table itself", "`fab partition.maintain` moves them."
@@ -105,6 +106,23 @@ def columns(cursor: Any, version: float, schema: str, table: str) -> list[dict[s
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+def told(spec: PartitionSpec, table: Table, child: str, lower: str | None, upper: str | None) -> dict[str, Any]:
+    """What all templates of archives are told of `child`, which has those bounds, and of its table."""
+    column = table.column(spec.key)
+    assert column is not None
+    return {
+        "version": table.version,
+        "schema": spec.schema_name,
+        "table": spec.table_name,
+        "key": spec.key,
+        "type": column[1],
+        "declarative": table.kind == "partitioned",
+        "child": child,
+        "lower": lower,
+        "upper": upper,
+    }
+
+
 def due(spec: PartitionSpec, table: Table, past: list[Former], now: dt.datetime) -> list[str]:
     """The names of the children that are to be archived: those that were detached, and those older than `keep`."""
     detached = [one.name for one in past if not one.is_archived]
@@ -126,8 +144,7 @@ def problems(connection: Any, spec: PartitionSpec, read: bool) -> Iterator[str]:
         for one in former(connection, spec) if read else ():
             try:
                 if one.is_archived:
-                    table = f"{render.identifier(one.schema)}.{render.identifier(one.name)}"
-                    cursor.execute(f"SELECT * FROM {table} LIMIT 1")
+                    cursor.execute(f"SELECT * FROM {render.qualified(one.schema, one.name)} LIMIT 1")
             except psycopg2.Error as error:
                 yield f"{one.name} can't be read from the archive at {one.server}: {said(error)}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hostwright.errors import BadInput, HostwrightError
@@ -14,16 +14,13 @@ from hostwright.partition.connection import transaction
 from hostwright.partition.plan import Step
 from hostwright.partition.spec import PartitionSpec
 
-Done = Callable[[str, float], None]
-"""Is told of each step that was done, and its seconds."""
-
 
 def is_here(connection: Any, spec: PartitionSpec, child: str) -> bool:
     """Whether `child` is a detached one of this database."""
     return _find(connection, spec, child) is not None
 
 
-def bring_back(connection: Any, spec: PartitionSpec, child: str, done: Done) -> None:
+def bring_back(connection: Any, spec: PartitionSpec, child: str, done: known.Done) -> None:
     """Make the detached `child` one of its table again.
 
     Under declarative nothing is copied: its bounds are proved beside writers, then it is attached. Else its rows are
@@ -38,7 +35,11 @@ def bring_back(connection: Any, spec: PartitionSpec, child: str, done: Done) -> 
                 f"{spec.table}: {child} is not detached from it", "`fab partition.status` lists its children."
             )
         known.insist_room(spec, table, one.name, one.lower, one.upper, "Drop that first, if it is empty.")
-        values = _values(spec, table, one)
+        values = {
+            **known.told(spec, table, one.name, one.lower, one.upper),
+            "child_schema": one.schema,
+            "back": periods.child_name(one.name, "_back"),
+        }
         if table.kind == "partitioned":
             steps = [
                 Step(f"write down the bounds of {child}", "archive/near_bound", values),
@@ -55,26 +56,8 @@ def _find(connection: Any, spec: PartitionSpec, child: str) -> known.Former | No
     return next((one for one in past if one.name == child and not one.is_archived and not one.is_inside), None)
 
 
-def _values(spec: PartitionSpec, table: Table, one: known.Former) -> dict[str, Any]:
-    column = table.column(spec.key)
-    assert column is not None
-    return {
-        "version": table.version,
-        "schema": spec.schema_name,
-        "table": spec.table_name,
-        "key": spec.key,
-        "type": column[1],
-        "declarative": table.kind == "partitioned",
-        "child": one.name,
-        "child_schema": one.schema,
-        "back": periods.child_name(one.name, "_back"),
-        "lower": one.lower,
-        "upper": one.upper,
-    }
-
-
 def _copy(
-    connection: Any, spec: PartitionSpec, table: Table, one: known.Former, values: Mapping[str, Any], done: Done
+    connection: Any, spec: PartitionSpec, table: Table, one: known.Former, values: Mapping[str, Any], done: known.Done
 ) -> None:
     started = time.monotonic()
     with transaction(connection, f"{spec.table}: nothing was changed") as cursor:
@@ -87,10 +70,7 @@ def _copy(
                 "Drop them there, if they are not needed: ALTER TABLE ... DROP COLUMN.",
             )
         apply.insist(cursor, one.name, render.query("archive/back", **values))
-        here, there = (
-            f"{render.identifier(schema)}.{render.identifier(name)}"
-            for schema, name in ((spec.schema_name, values["back"]), (one.schema, one.name))
-        )
+        here, there = render.qualified(spec.schema_name, values["back"]), render.qualified(one.schema, one.name)
         cursor.execute(f"LOCK TABLE {there} IN SHARE MODE")
         names = render.identifiers(columns)
         cursor.execute(f"INSERT INTO {here} ({names}) SELECT {names} FROM {there}")

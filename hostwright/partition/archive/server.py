@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hostwright.errors import BadInput, HostwrightError
@@ -16,11 +16,8 @@ from hostwright.partition.connection import transaction
 from hostwright.partition.plan import Step
 from hostwright.partition.spec import ArchiveServer, PartitionSpec
 
-Done = Callable[[str, float], None]
-"""Is told of each step that was done, and its seconds."""
 
-
-def move(connection: Any, far: Any, spec: PartitionSpec, child: str, now: dt.datetime, done: Done) -> None:
+def move(connection: Any, far: Any, spec: PartitionSpec, child: str, now: dt.datetime, done: known.Done) -> None:
     """Move the rows of `child` to the archive at the connection `far`, and put a foreign table in its place.
 
     From the first step to the last, the child can be read and not written to; where something fails in between, it can
@@ -39,7 +36,7 @@ def move(connection: Any, far: Any, spec: PartitionSpec, child: str, now: dt.dat
         values = _values(connection, spec, table, one, now)
         is_there = link.is_there(far, spec, server, values)
         link.make(connection, spec, server, values, bool([old for old in past if old.is_archived]))
-        here, there = _qualified(one.schema, child), _qualified(server.in_schema, child)
+        here, there = render.qualified(one.schema, child), render.qualified(server.in_schema, child)
         columns = [column["name"] for column in values["columns"]]
         try:
             _step(connection, "freeze", f"keep {child} as it is", values, done)
@@ -78,7 +75,7 @@ def move(connection: Any, far: Any, spec: PartitionSpec, child: str, now: dt.dat
 
 
 def bring_back(
-    connection: Any, far: Any, spec: PartitionSpec, child: str, drop: bool, now: dt.datetime, done: Done
+    connection: Any, far: Any, spec: PartitionSpec, child: str, drop: bool, now: dt.datetime, done: known.Done
 ) -> int:
     """Make the archived `child` a table here again; returns its rows. With `drop` it is dropped in the archive then.
 
@@ -97,7 +94,7 @@ def bring_back(
             "back": periods.child_name(child, "_back"),
             "is_inside": one.is_inside,
         }
-        there, here = _qualified(server.in_schema, child), _qualified(spec.schema_name, values["back"])
+        there, here = render.qualified(server.in_schema, child), render.qualified(spec.schema_name, values["back"])
         ours = {name for name, *_ in table.columns}
         lost = [column["name"] for column in values["columns"] if column["name"] not in ours]
         if lost and drop:
@@ -133,7 +130,14 @@ def bring_back(
 
 
 def _end_of_bringing_back(
-    connection: Any, far: Any, spec: PartitionSpec, table: Table, child: str, drop: bool, now: dt.datetime, done: Done
+    connection: Any,
+    far: Any,
+    spec: PartitionSpec,
+    table: Table,
+    child: str,
+    drop: bool,
+    now: dt.datetime,
+    done: known.Done,
 ) -> int:
     """Drop in the archive what a run before this one brought back, and could not drop any more."""
     server = _server(spec)
@@ -142,7 +146,7 @@ def _end_of_bringing_back(
     values = _values(connection, spec, table, one, now) if attached and drop else {}
     if not values or not link.is_there(far, spec, server, values):
         raise BadInput(f"{spec.table}: {child} is not in the archive", "`fab partition.status` lists what is.")
-    here, there = _qualified(spec.schema_name, child), _qualified(server.in_schema, child)
+    here, there = render.qualified(spec.schema_name, child), render.qualified(server.in_schema, child)
     columns = [column["name"] for column in values["columns"] if not column["is_generated"]]
     failed = f"{spec.table}: nothing was changed"
     started = time.monotonic()
@@ -165,10 +169,7 @@ def _end_of_bringing_back(
 
 
 def _server(spec: PartitionSpec) -> ArchiveServer:
-    if spec.archive is None:
-        raise BadInput(
-            f"partitions: {spec.table}: no archive.server is given", "Give it in the spec, or --to for a directory."
-        )
+    assert spec.archive is not None  # The caller is connected to it.
     return spec.archive
 
 
@@ -189,26 +190,16 @@ def _candidate(
 def _values(connection: Any, spec: PartitionSpec, table: Table, one: known.Former, now: dt.datetime) -> dict[str, Any]:
     """What the templates are told."""
     server = _server(spec)
-    column = table.column(spec.key)
-    assert column is not None
     with transaction(connection, spec.table) as cursor:
         cursor.execute(stream.SETTINGS)
         columns = known.columns(cursor, table.version, one.schema, one.name)
         cursor.execute("SELECT pg_catalog.format('%%I.%%I', %s::text, %s::text)", (spec.schema_name, spec.table_name))
         (whole,) = cursor.fetchone()
     return {
-        "version": table.version,
-        "schema": spec.schema_name,
-        "table": spec.table_name,
+        **known.told(spec, table, one.name, one.lower, one.upper),
         "whole": whole,
-        "key": spec.key,
-        "type": column[1],
-        "declarative": table.kind == "partitioned",
-        "child": one.name,
         "child_schema": one.schema,
         "fresh": periods.child_name(one.name, "_there"),
-        "lower": one.lower,
-        "upper": one.upper,
         "columns": columns,
         "form": stream.form({c["name"]: c["is_common"] for c in columns}),
         "primary": [] if set(table.primary_key) - {c["name"] for c in columns} else list(table.primary_key),
@@ -226,7 +217,7 @@ def _values(connection: Any, spec: PartitionSpec, table: Table, one: known.Forme
 def _view(cursor: Any, spec: PartitionSpec, table: Table, archived: list[known.Former]) -> dict[str, Any]:
     """What the view is made of: the columns that it has, then those that only the table has."""
     view = periods.child_name(spec.table_name, "_archive")
-    cursor.execute("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", (_qualified(spec.schema_name, view),))
+    cursor.execute("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", (render.qualified(spec.schema_name, view),))
     columns = known.columns(cursor, table.version, spec.schema_name, view) if cursor.fetchone()[0] else []
     there = {column["name"] for column in columns}
     columns += [
@@ -249,7 +240,7 @@ def _shown(schema: str, name: str, columns: list[dict[str, Any]]) -> dict[str, A
 # --- How it is done
 
 
-def _step(connection: Any, template: str, title: str, values: Mapping[str, Any], done: Done) -> None:
+def _step(connection: Any, template: str, title: str, values: Mapping[str, Any], done: known.Done) -> None:
     step = Step(title, f"archive/{template}", values)
     apply.apply(connection, [step], lambda step, seconds: done(step.title, seconds))
 
@@ -266,7 +257,3 @@ def _comment(values: Mapping[str, Any], rows: int, sha256: str) -> str:
         "at": values["at"],
     }
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
-
-
-def _qualified(schema: str, table: str) -> str:
-    return f"{render.identifier(schema)}.{render.identifier(table)}"

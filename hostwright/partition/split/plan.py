@@ -284,7 +284,7 @@ def _proofs(constraints: Sequence[Constraint]) -> list[Step]:
 
 
 def _sql(split: Split, name: str) -> str:
-    return f"{render.identifier(split.names.schema)}.{render.identifier(name)}"
+    return render.qualified(split.names.schema, name)
 
 
 # --- The views

@@ -73,6 +73,20 @@ class Reference:
         return f"{self.table} ({self.constraint})"
 
 
+class Column(NamedTuple):
+    """A column of a table, with its type as the database writes it."""
+
+    name: str
+    type: str
+    required: bool
+    """It is NOT NULL."""
+
+    @property
+    def zoned(self) -> bool:
+        """Its values are moments, whatever the zone that they are written in."""
+        return self.type == "timestamp with time zone"
+
+
 @dataclass(frozen=True)
 class Table:
     """A table as it is. `primary_key` and `children` are in order."""
@@ -88,8 +102,7 @@ class Table:
     """Where the role that is connected may not make what a divided table needs."""
     partition_key: tuple[str, tuple[str, ...]] = ("", ())
     """Method and columns."""
-    columns: tuple[tuple[str, str, bool], ...] = ()
-    """Name, type and whether it is NOT NULL."""
+    columns: tuple[Column, ...] = ()
     generated: tuple[str, ...] = ()
     primary_key: tuple[str, ...] = ()
     primary_key_name: str = ""
@@ -124,8 +137,8 @@ class Table:
     """Its triggers are enabled, and their function sends rows to the children that there are."""
     comment: str | None = None
 
-    def column(self, name: str) -> tuple[str, str, bool] | None:
-        return next((column for column in self.columns if column[0] == name), None)
+    def column(self, name: str) -> Column | None:
+        return next((column for column in self.columns if column.name == name), None)
 
 
 def version_of(connection: Any) -> float:
@@ -158,7 +171,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         may_change=may_change,
         may_not_make=may_not_make or "",
         partition_key=(method, tuple(keys or ())),
-        columns=tuple((name, of, bool(required)) for name, of, required, *_ in found.columns),
+        columns=tuple(Column(name, of, bool(required)) for name, of, required, *_ in found.columns),
         generated=tuple(name for name, _, _, _, generated, _ in found.columns if generated),
         primary_key=primary_key,
         primary_key_name=primary_key_name,

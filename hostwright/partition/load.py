@@ -38,7 +38,7 @@ def load(connection: Any, spec: PartitionSpec, table: Table, source: BinaryIO, p
     can't be read.
     """
     header = _header(source)
-    known = [column[0] for column in table.columns]
+    known = [column.name for column in table.columns]
     unknown = [name for name in header if name not in known]
     if unknown or spec.key not in header:
         raise BadInput(
@@ -214,8 +214,8 @@ class Router:
     def __init__(self, spec: PartitionSpec, table: Table, by_table: bool = False) -> None:
         column = table.column(spec.key)
         assert column is not None
-        self._integer = column[1] in INTEGERS
-        self._zoned = column[1] == "timestamp with time zone"
+        self._integer = column.type in INTEGERS
+        self._zoned = column.zoned
         self._whole = spec.table_name
         # A row of an archived period goes the way of any other insert: not each server copies into a foreign table.
         ranged = [c for c in table.children if not (by_table or c.bound or c.is_archived or c.is_leaving)]

@@ -51,10 +51,7 @@ def plan(spec: PartitionSpec, table: Table, now: dt.datetime) -> list[Step]:
     steps = [*_registered(spec, chosen, table, names)]
     if spec.method != "range":
         return steps + _fixed(spec, table, names)
-    column = table.column(spec.key)
-    assert column is not None
-    calendar = Periods(spec, zoned=column[1] == "timestamp with time zone")
-    current = _current(spec, calendar, table, now)
+    calendar, current = calendar_of(spec, table, now)
     if chosen != "declarative" or (spec.adopt == "drain" and table.kind == "plain") or table.kind == "inherited":
         steps += _inherited(spec, chosen, calendar, table, names, current)
     elif table.kind == "plain" and spec.adopt == "copy":
@@ -62,6 +59,15 @@ def plan(spec: PartitionSpec, table: Table, now: dt.datetime) -> list[Step]:
     else:
         steps += _declarative(spec, calendar, table, names, current, now)
     return [*steps, *_thawed(table, names), *_rights(table, names), *_retention(spec, calendar, table, names, current)]
+
+
+def calendar_of(spec: PartitionSpec, table: Table, now: dt.datetime) -> tuple[Periods, Position]:
+    """The periods of the table, and the current one: of numbers, the one that its newest row is in."""
+    column = table.column(spec.key)
+    calendar = Periods(spec, zoned=column is not None and column.zoned)
+    if isinstance(spec.interval, int):
+        return calendar, calendar.position(table.newest if table.newest is not None else 0)
+    return calendar, calendar.position(now)
 
 
 def recorded(spec: PartitionSpec, chosen: str) -> dict[str, Any]:
@@ -116,12 +122,6 @@ def _registered(spec: PartitionSpec, chosen: str, table: Table, names: Mapping[s
 
 def _is_to_drain(spec: PartitionSpec, table: Table) -> bool:
     return table.kind == "inherited" or (table.kind == "plain" and spec.adopt == "drain" and spec.method == "range")
-
-
-def _current(spec: PartitionSpec, calendar: Periods, table: Table, now: dt.datetime) -> Position:
-    if isinstance(spec.interval, int):
-        return calendar.position(table.newest if table.newest is not None else 0)
-    return calendar.position(now)
 
 
 # --- Declarative
@@ -283,7 +283,7 @@ def _copy(spec: PartitionSpec, table: Table, names: Mapping[str, Any], children:
         **turned(spec, table, names),
         "children": [*children.items(), *overflow],
         "old": periods.child_name(spec.table_name, " before"),
-        "stored": [name for name, *_ in table.columns if name not in table.generated],
+        "stored": [column.name for column in table.columns if column.name not in table.generated],
         "subpartition": spec.subpartition and spec.subpartition.model_dump(),
     }
     return Step(title, "adopt_copy", values)
@@ -303,7 +303,7 @@ def _fixed(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> list[
         return [copied, *_proofs(table)]
     there = {child.name: child.bound for child in table.children}
     column = table.column(spec.key)
-    is_plain = spec.method == "hash" or (column is not None and column[1] in COMPARABLE)
+    is_plain = spec.method == "hash" or (column is not None and column.type in COMPARABLE)
     for name, bound in wanted.items():
         if is_plain and name in there and not _is_same(there[name], bound):
             raise BadInput(

@@ -94,26 +94,26 @@ def check_rights(where: str, owner: str, may_change: bool, may_not_make: str) ->
 def _check_key(where: str, spec: PartitionSpec, table: Table) -> None:
     column = table.column(spec.key)
     if column is None:
-        raise BadInput(f"{where}: it has no column {spec.key}", f"Columns: {', '.join(c[0] for c in table.columns)}")
-    if not column[2]:
+        raise BadInput(f"{where}: it has no column {spec.key}", f"Columns: {', '.join(c.name for c in table.columns)}")
+    if not column.required:
         raise BadInput(
             f"{where}: {spec.key} may be NULL", "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration."
         )
     if spec.key in table.generated:
         raise BadInput(f"{where}: {spec.key} is a generated column", "The key must be stored by the application.")
-    if spec.method == "list" and column[1] in INTEGERS:
+    if spec.method == "list" and column.type in INTEGERS:
         wrong = [str(value) for values in spec.values.values() for value in values if not _is_whole(value)]
         if wrong:
-            raise BadInput(f"{where}: {spec.key} is of type {column[1]}, and values has {', '.join(wrong)}")
+            raise BadInput(f"{where}: {spec.key} is of type {column.type}, and values has {', '.join(wrong)}")
     if spec.method != "range":
         return
     fitting = INTEGERS if isinstance(spec.interval, int) else TIMES
-    if column[1] not in fitting:
+    if column.type not in fitting:
         raise BadInput(
-            f"{where}: {spec.key} is of type {column[1]}, which does not go with interval: {spec.interval}",
+            f"{where}: {spec.key} is of type {column.type}, which does not go with interval: {spec.interval}",
             f"The key must be a {', '.join(TIMES)}; or an integer, and interval the number of values in a child.",
         )
-    if spec.interval == "hour" and column[1] == "date":
+    if spec.interval == "hour" and column.type == "date":
         raise BadInput(f"{where}: {spec.key} is a date, which has no hours", "Use interval: day or a longer one.")
 
 
@@ -128,9 +128,9 @@ def _check_subpartition(where: str, spec: PartitionSpec, strategy: Strategy, tab
     column = table.column(spec.subpartition.key)
     if column is None:
         raise BadInput(
-            f"{where}: it has no column {spec.subpartition.key}", f"Columns: {', '.join(c[0] for c in table.columns)}"
+            f"{where}: it has no column {spec.subpartition.key}", f"Columns: {', '.join(c.name for c in table.columns)}"
         )
-    if not column[2]:
+    if not column.required:
         raise BadInput(
             f"{where}: {spec.subpartition.key} may be NULL",
             "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration.",

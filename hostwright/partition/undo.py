@@ -38,7 +38,7 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
             **turned(spec, table, names),
             "primary": _narrow(spec, table) or table.primary_key,
             "old": periods.child_name(spec.table_name, "_old"),
-            "stored": [name for name, *_ in table.columns if name not in table.generated],
+            "stored": [column.name for column in table.columns if column.name not in table.generated],
         }
         return [*steps, Step("copy all rows into one table, with the table locked", "undo_copy", values)]
     children = [name for child in table.children for name in ([child.name] if child.parts is None else child.parts)]

@@ -10,7 +10,6 @@ from typing import Any
 from hostwright.partition import plan, render
 from hostwright.partition.archive import known
 from hostwright.partition.catalog import Table
-from hostwright.partition.periods import Periods
 from hostwright.partition.spec import PartitionSpec
 
 
@@ -34,11 +33,10 @@ def _children(spec: PartitionSpec, table: Table, now: dt.datetime) -> Iterator[s
     for one, two in itertools.pairwise(ranged):
         if one.upper is not None and two.lower is not None and one.upper < two.lower:
             yield f"no child for rows from {render.bound(one.upper)} up to {render.bound(two.lower)}"
-    column = table.column(spec.key)
     uppers = [child.upper for child in ranged if child.upper is not None]
-    if not isinstance(spec.interval, int) and uppers and column:
-        calendar = Periods(spec, column[1] == "timestamp with time zone")
-        if max(uppers) <= calendar.bound(calendar.step(calendar.position(now), 1)):
+    if not isinstance(spec.interval, int) and uppers and table.column(spec.key):
+        calendar, current = plan.calendar_of(spec, table, now)
+        if max(uppers) <= calendar.bound(calendar.step(current, 1)):
             yield f"the last child ends at {render.bound(max(uppers))}, with this period: run maintenance"
     for child in table.children:
         lost = plan.lacking(spec, child)

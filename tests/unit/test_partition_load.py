@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hostwright.errors import BadInput
 from hostwright.partition import load
-from hostwright.partition.catalog import Child, Table
+from hostwright.partition.catalog import Child, Column, Table
 from hostwright.partition.spec import PartitionSpec
 
 UTC = dt.timezone.utc
@@ -25,7 +25,7 @@ def month(number: int) -> dt.datetime:
 
 
 def table(kind: str, children: tuple[Child, ...], **values: Any) -> Table:
-    return Table(15, True, columns=(("at", kind, True),), children=children, **values)
+    return Table(15, True, columns=(Column("at", kind, True),), children=children, **values)
 
 
 MONTHS = table(

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from hostwright import config
 from hostwright.errors import BadInput
 from hostwright.partition import catalog, plan, render, strategy, undo
+from hostwright.partition.catalog import Column
 from hostwright.partition.spec import PartitionSpec
 
 UTC = dt.timezone.utc
@@ -37,7 +38,7 @@ def plain(key: str = "created_at", **values: Any) -> catalog.Table:
         "kind": "plain",
         "owner": "shop",
         "may_change": True,
-        "columns": (("id", "bigint", True), (key, "timestamp with time zone", True)),
+        "columns": (Column("id", "bigint", True), Column(key, "timestamp with time zone", True)),
         "primary_key": ("id",),
         "primary_key_name": "events_pkey",
     }
@@ -164,7 +165,7 @@ def test_rows_of_a_default_partition_get_the_children_that_they_lack() -> None:
 def hashed(**values: Any) -> dict[str, Any]:
     wanted = spec(subpartition={"key": "id", "modulus": 2})
     return {
-        "columns": (("id", "bigint", True), ("created_at", "timestamp with time zone", True)),
+        "columns": (Column("id", "bigint", True), Column("created_at", "timestamp with time zone", True)),
         "recorded": plan.recorded(wanted, "declarative"),
         **values,
     }
@@ -190,8 +191,11 @@ def test_divided_children() -> None:
     ("values", "message"),
     [
         ({"version": 10}, "subpartition needs strategy: declarative"),
-        ({"columns": (("created_at", "timestamp with time zone", True),)}, "it has no column id"),
-        ({"columns": (("id", "bigint", False), ("created_at", "timestamp with time zone", True))}, "id may be NULL"),
+        ({"columns": (Column("created_at", "timestamp with time zone", True),)}, "it has no column id"),
+        (
+            {"columns": (Column("id", "bigint", False), Column("created_at", "timestamp with time zone", True))},
+            "id may be NULL",
+        ),
         (
             {"kind": "partitioned", "partition_key": ("r", ("created_at",)), "primary_key": ("created_at",)},
             "its primary key does not hold id",
@@ -249,7 +253,7 @@ def test_a_table_is_attached_with_room_for_rows_that_come_meanwhile(
 
 
 def test_a_range_of_numbers_is_attached_with_room_for_one_more() -> None:
-    table = plain(columns=(("id", "bigint", True),), newest=999_990)
+    table = plain(columns=(Column("id", "bigint", True),), newest=999_990)
     adopted = next(step for step in plan.plan(spec(key="id", interval=1000), table, NOW) if step.template == "adopt")
     assert adopted.values["upper"] == 1_001_000
 
@@ -297,7 +301,7 @@ def test_what_a_child_leaves_of_its_period_goes_to_the_next() -> None:
 
 
 def listed(method: str, *children: catalog.Child) -> catalog.Table:
-    columns = (("id", "bigint", True), ("kind", "text", True))
+    columns = (Column("id", "bigint", True), Column("kind", "text", True))
     return divided(*children, columns=columns, partition_key=(method, ("kind" if method == "l" else "id",)))
 
 
@@ -366,7 +370,7 @@ def test_foreign_keys_that_hold_the_partition_key_stay() -> None:
 def test_foreign_keys_that_can_not_stay(
     reference: dict[str, Any], values: dict[str, Any], wanted: dict[str, Any], message: str
 ) -> None:
-    columns = (*plain().columns, ("kind", "text", True))
+    columns = (*plain().columns, Column("kind", "text", True))
     table = dataclasses.replace(
         plain(columns=columns, references=(dataclasses.replace(POINTING, **reference),)), **values
     )

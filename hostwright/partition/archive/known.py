@@ -11,9 +11,9 @@ from typing import Any
 import psycopg2
 
 from hostwright.errors import BadInput
-from hostwright.partition import catalog, render
+from hostwright.partition import catalog, plan, render
 from hostwright.partition.catalog import Table
-from hostwright.partition.periods import Bound, Periods
+from hostwright.partition.periods import Bound
 from hostwright.partition.spec import PartitionSpec
 
 Done = Callable[[str, float], None]
@@ -66,7 +66,7 @@ def candidate(spec: PartitionSpec, table: Table, past: list[Former], child: str,
         return found
     if one.bound:
         raise BadInput(f"{spec.table}: {child} is {one.bound}", "Children of a range can be archived.")
-    calendar, current = calendar_of(spec, table, now)
+    calendar, current = plan.calendar_of(spec, table, now)
     edge: Bound = calendar.bound(current)
     if one.upper is None or one.upper > edge:
         raise BadInput(f"{spec.table}: the period of {child} is not over", "Its rows are still written to.")
@@ -91,7 +91,7 @@ def insist_room(spec: PartitionSpec, table: Table, name: str, lower: str | None,
     column = table.column(spec.key)
     if table.kind not in ("partitioned", "inherited") or column is None or spec.method != "range":
         raise BadInput(f"{spec.table}: it is not divided by a range of {spec.key}", "`fab partition.apply` does it.")
-    begin, end = (catalog.bound_of(text, column[1]) for text in (lower, upper))
+    begin, end = (catalog.bound_of(text, column.type) for text in (lower, upper))
     for other in table.children:
         begins_later = other.lower is not None and end is not None and other.lower >= end
         ends_before = other.upper is not None and begin is not None and other.upper <= begin
@@ -115,7 +115,7 @@ def told(spec: PartitionSpec, table: Table, child: str, lower: str | None, upper
         "schema": spec.schema_name,
         "table": spec.table_name,
         "key": spec.key,
-        "type": column[1],
+        "type": column.type,
         "declarative": table.kind == "partitioned",
         "child": child,
         "lower": lower,
@@ -128,7 +128,7 @@ def due(spec: PartitionSpec, table: Table, past: list[Former], now: dt.datetime)
     detached = [one.name for one in past if not one.is_archived]
     if spec.keep is None:
         return detached
-    calendar, current = calendar_of(spec, table, now)
+    calendar, current = plan.calendar_of(spec, table, now)
     cutoff: Any = calendar.bound(calendar.step(current, -spec.keep))
     gone = {one.name for one in past}
     old = [c.name for c in table.children if not c.bound and c.upper is not None and c.upper <= cutoff]
@@ -147,16 +147,6 @@ def problems(connection: Any, spec: PartitionSpec, read: bool) -> Iterator[str]:
                     cursor.execute(f"SELECT * FROM {render.qualified(one.schema, one.name)} LIMIT 1")
             except psycopg2.Error as error:
                 yield f"{one.name} can't be read from the archive at {one.server}: {said(error)}"
-
-
-def calendar_of(spec: PartitionSpec, table: Table, now: dt.datetime) -> tuple[Periods, Any]:
-    """The periods of the table, and the current one."""
-    column = table.column(spec.key)
-    calendar = Periods(spec, zoned=column is not None and column[1] == "timestamp with time zone")
-    at: Bound = now
-    if isinstance(spec.interval, int):
-        at = table.newest if table.newest is not None else 0
-    return calendar, calendar.position(at)
 
 
 def said(error: psycopg2.Error) -> str:

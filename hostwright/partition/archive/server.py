@@ -95,7 +95,7 @@ def bring_back(
             "is_inside": one.is_inside,
         }
         there, here = render.qualified(server.in_schema, child), render.qualified(spec.schema_name, values["back"])
-        ours = {name for name, *_ in table.columns}
+        ours = {column.name for column in table.columns}
         lost = [column["name"] for column in values["columns"] if column["name"] not in ours]
         if lost and drop:
             raise BadInput(

@@ -248,8 +248,7 @@ def _proofs(table: Table) -> Iterator[Step]:
 def turned(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> dict[str, Any]:
     """What a template that replaces `table` by a partitioned one, or the other way round, is told."""
     # The new primary key has to hold the partition key; the old columns come first, so that lookups stay as they are.
-    keys = [spec.key, *([spec.subpartition.key] if spec.subpartition else [])]
-    lost = [key for key in keys if key not in table.primary_key]
+    lost = [key for key in spec.keys if key not in table.primary_key]
     primary = [*table.primary_key, *lost] if table.primary_key else []
     return {
         **names,

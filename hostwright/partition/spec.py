@@ -191,6 +191,11 @@ class PartitionSpec(TableSpec):
     archive: ArchiveServer | None = None
     """Where `fab partition.archive` puts the children that are older than `keep`; null: files only."""
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that say which table a row is in: its child's, then that of a part of it."""
+        return (self.key, self.subpartition.key) if self.subpartition else (self.key,)
+
     @model_validator(mode="after")
     def _consistent(self) -> PartitionSpec:
         _check_values(self.method, self.values)

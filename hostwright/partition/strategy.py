@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hostwright.errors import BadInput
-from hostwright.partition.catalog import INTEGERS, TIMES, Table
+from hostwright.partition.catalog import INTEGERS, TIMES, Column, Table
 from hostwright.partition.periods import child_name
 from hostwright.partition.spec import PartitionSpec, Strategy
 
@@ -80,6 +80,15 @@ def check_obstacles(where: str, table: Table) -> None:
         )
 
 
+def check_archived(where: str, table: Table) -> None:
+    """Raises BadInput where rows of its children are on the archive's server."""
+    archived = [child.name for child in table.children if child.is_archived]
+    if archived:
+        raise BadInput(
+            f"{where}: archived inside of it: {', '.join(archived)}", "Bring them back first: `fab partition.restore`."
+        )
+
+
 def check_rights(where: str, owner: str, may_change: bool, may_not_make: str) -> None:
     """Raises BadInput where the role that is connected may not change the table, or not make what it needs."""
     if not may_change:
@@ -91,14 +100,18 @@ def check_rights(where: str, owner: str, may_change: bool, may_not_make: str) ->
         )
 
 
-def _check_key(where: str, spec: PartitionSpec, table: Table) -> None:
-    column = table.column(spec.key)
+def _required(where: str, table: Table, name: str) -> Column:
+    """The column `name`. Raises BadInput where there is none, or it may be NULL."""
+    column = table.column(name)
     if column is None:
-        raise BadInput(f"{where}: it has no column {spec.key}", f"Columns: {', '.join(c.name for c in table.columns)}")
+        raise BadInput(f"{where}: it has no column {name}", f"Columns: {', '.join(c.name for c in table.columns)}")
     if not column.required:
-        raise BadInput(
-            f"{where}: {spec.key} may be NULL", "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration."
-        )
+        raise BadInput(f"{where}: {name} may be NULL", "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration.")
+    return column
+
+
+def _check_key(where: str, spec: PartitionSpec, table: Table) -> None:
+    column = _required(where, table, spec.key)
     if spec.key in table.generated:
         raise BadInput(f"{where}: {spec.key} is a generated column", "The key must be stored by the application.")
     if spec.method == "list" and column.type in INTEGERS:
@@ -125,16 +138,7 @@ def _check_subpartition(where: str, spec: PartitionSpec, strategy: Strategy, tab
     assert spec.subpartition is not None
     if strategy != "declarative":
         raise BadInput(f"{where}: subpartition needs strategy: declarative", f"PostgreSQL {DECLARATIVE_FROM} has it.")
-    column = table.column(spec.subpartition.key)
-    if column is None:
-        raise BadInput(
-            f"{where}: it has no column {spec.subpartition.key}", f"Columns: {', '.join(c.name for c in table.columns)}"
-        )
-    if not column.required:
-        raise BadInput(
-            f"{where}: {spec.subpartition.key} may be NULL",
-            "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, by a migration.",
-        )
+    _required(where, table, spec.subpartition.key)
     if table.kind == "partitioned" and table.primary_key and spec.subpartition.key not in table.primary_key:
         raise BadInput(
             f"{where}: its primary key does not hold {spec.subpartition.key}",
@@ -144,11 +148,8 @@ def _check_subpartition(where: str, spec: PartitionSpec, strategy: Strategy, tab
 
 def _check_archive(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
     """What can't stay in a table when its rows are on another server."""
-    archived = [child.name for child in table.children if child.is_archived]
-    if archived and strategy == "declarative" and table.kind != "partitioned":
-        raise BadInput(
-            f"{where}: archived inside of it: {', '.join(archived)}", "Bring them back first: `fab partition.restore`."
-        )
+    if strategy == "declarative" and table.kind != "partitioned":
+        check_archived(where, table)
     if spec.archive and table.references:
         raise BadInput(
             f"{where}: archive: foreign keys point to it: {', '.join(map(str, table.references))}",
@@ -185,8 +186,7 @@ def _check_partitioned(where: str, spec: PartitionSpec, strategy: Strategy, tabl
 
 def _check_references(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
     """Foreign keys to the table stay where the server, and the way to the partitions, let them."""
-    keys = {spec.key, *([spec.subpartition.key] if spec.subpartition else [])}
-    lost = [key for key in table.references if not keys <= {*key.columns}]
+    lost = [key for key in table.references if not {*spec.keys} <= {*key.columns}]
     if table.references and (strategy != "declarative" or table.version < REFERENCED_FROM or lost):
         raise BadInput(
             f"{where}: foreign keys point to it: {', '.join(map(str, lost or table.references))}",
@@ -205,8 +205,7 @@ def _check_references(where: str, spec: PartitionSpec, strategy: Strategy, table
 
 
 def _check_unique(where: str, spec: PartitionSpec, table: Table) -> None:
-    keys = {spec.key, *([spec.subpartition.key] if spec.subpartition else [])}
-    stuck = [name for name, columns, _ in table.unique if not keys <= {*columns}]
+    stuck = [name for name, columns, _ in table.unique if not {*spec.keys} <= {*columns}]
     if stuck:
         raise BadInput(
             f"{where}: unique without the partition key: {', '.join(stuck)}",

@@ -7,7 +7,7 @@ from hostwright.partition import periods
 from hostwright.partition.catalog import Table
 from hostwright.partition.plan import Step, install, turned
 from hostwright.partition.spec import PartitionSpec
-from hostwright.partition.strategy import check_obstacles, check_rights
+from hostwright.partition.strategy import check_archived, check_obstacles, check_rights
 
 
 def plan(spec: PartitionSpec, table: Table) -> list[Step]:
@@ -20,11 +20,7 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
     if table.kind not in ("plain", "partitioned", "inherited") or not table.recorded:
         raise BadInput(f"{where}: it was not divided by Hostwright", "Its way back is not known here.")
     names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key, "version": table.version}
-    archived = [child.name for child in table.children if child.is_archived]
-    if archived:
-        raise BadInput(
-            f"{where}: archived inside of it: {', '.join(archived)}", "Bring them back first: `fab partition.restore`."
-        )
+    check_archived(where, table)
     check_rights(where, table.owner, table.may_change, table.may_not_make)
     if table.kind == "partitioned":
         # Another table takes its place.
@@ -69,8 +65,7 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
 
 def _narrow(spec: PartitionSpec, table: Table) -> list[str]:
     """The primary key without the keys of partitions, where those were added to a numbered one."""
-    keys = (spec.key, spec.subpartition.key if spec.subpartition else "")
-    rest = [name for name in table.primary_key if name not in keys]
+    rest = [name for name in table.primary_key if name not in spec.keys]
     numbered = {name for name, _ in table.serial} | set(table.identity)
     return rest if len(rest) == 1 and rest[0] in numbered and len(table.primary_key) > 1 else []
 

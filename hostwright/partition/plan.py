@@ -99,19 +99,19 @@ def _bounds(method: str, values: Mapping[str, list[str | int]], modulus: int) ->
     return {f"_{suffix}": f"IN ({', '.join(map(render.literal, those))})" for suffix, those in values.items()}
 
 
-def install(table: Table) -> Iterator[Step]:
-    """The functions in the database, where they are not those of this Hostwright and server."""
-    stamp = render.stamp(table.version)
-    if table.stamp != stamp:
+def install(version: float, found: str) -> Iterator[Step]:
+    """The functions in the database, where those whose stamp is `found` are not of this Hostwright and server."""
+    stamp = render.stamp(version)
+    if found != stamp:
         yield Step(
             "install the functions in schema hostwright",
             "library",
-            {"version": table.version, "stamp": stamp, "advisory_lock": render.ADVISORY_LOCK},
+            {"version": version, "stamp": stamp, "advisory_lock": render.ADVISORY_LOCK},
         )
 
 
 def _registered(spec: PartitionSpec, chosen: str, table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
-    yield from install(table)
+    yield from install(table.version, table.stamp)
     wanted = recorded(spec, chosen)
     if chosen == "declarative" and _is_to_drain(spec, table):
         # On its way its rows are moved as those of landing are, by apply alone: maintenance leaves it in peace.
@@ -242,7 +242,7 @@ def _proofs(table: Table) -> Iterator[Step]:
     """Foreign keys to the table, which are made to point to the new one; or were, by an apply that was cut off."""
     for key in table.references if table.kind == "plain" else [key for key in table.references if not key.proven]:
         told = {"on": key.table, "constraint": key.constraint}
-        yield Step(f"prove {key.constraint} of {key.table}", "split/prove", told, "alone")
+        yield Step(f"prove {key.constraint} of {key.table}", "prove", told, "alone")
 
 
 def turned(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> dict[str, Any]:

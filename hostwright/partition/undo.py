@@ -28,7 +28,7 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
         if table.references:
             named = ", ".join(map(str, table.references))
             raise BadInput(f"{where}: foreign keys point to it: {named}", "Drop them first.")
-    steps = [*install(table)]
+    steps = [*install(table.version, table.stamp)]
     if spec.method != "range":
         values = {
             **turned(spec, table, names),

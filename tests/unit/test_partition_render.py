@@ -42,8 +42,10 @@ def every_step(name: str, key: str) -> list[plan.Step]:
     deeper = dataclasses.replace(
         bare, kind="partitioned", partition_key=("r", (key,)), primary_key=("id", key), **divided
     )
+    unproven = catalog.Reference('"public"."notes"', name, columns=(key,), proven=False)
     tables = [
         (spec(table=name, key=key), numbered),
+        (spec(table=name, key=key), dataclasses.replace(partitioned, references=(unproven,))),
         (spec(table=name, key=key, adopt="copy"), bare),
         (spec(table=name, key=key, adopt="copy", overflow="default", subpartition={"key": "id"}), bare),
         (spec(table=name, key=key, keep=1, subpartition={"key": "id"}), deeper),

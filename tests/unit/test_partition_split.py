@@ -269,5 +269,6 @@ def test_no_template_is_left_out() -> None:
     queries = {
         path.name.split(".")[0] for path in TEMPLATES.glob("*.j2") if path.name.startswith(("catalog_", "verify_"))
     }
-    rendered = {step.template.removeprefix("split/") for step in every_step("articles", "body", 15)}
+    steps = {step.template for step in every_step("articles", "body", 15)}
+    rendered = {name.removeprefix("split/") for name in steps if name.startswith("split/")}
     assert rendered | queries | included == {path.name.removesuffix(".sql.j2") for path in TEMPLATES.glob("*.j2")}

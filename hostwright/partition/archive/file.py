@@ -59,8 +59,8 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
         with _new_file(directory, child) as (raw, data, manifest):
             for attached in table.children:
                 if attached.name == child:
-                    steps = [*plan.install(table), *plan.taken_out(spec, table, attached, f"detach {child}")]
-                    apply.apply(connection, steps, lambda *_: None)
+                    steps = plan.taken_out(spec, table, attached, f"detach {child}")
+                    apply.apply(connection, [*plan.install(table.version, table.stamp), *steps], lambda *_: None)
             name = render.qualified(one.schema, child)
             failed = f"{spec.table}: {child}, which is a table of its own now, was not written to {data}"
             try:

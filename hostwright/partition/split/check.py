@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from hostwright.errors import BadInput
 from hostwright.partition.spec import SplitSpec
-from hostwright.partition.split.catalog import Relation, Split
+from hostwright.partition.split.catalog import VERSION_COLUMN, Relation, Split
 from hostwright.partition.strategy import check_rights
 
-RESERVED = ("hostwright_version", "hostwright_row")
+RESERVED = (VERSION_COLUMN, "hostwright_row")
 
 
 def plain_table(spec: SplitSpec, split: Split) -> Relation:

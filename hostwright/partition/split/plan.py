@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from hostwright.errors import BadInput
-from hostwright.partition import catalog, render
+from hostwright.partition import render
 from hostwright.partition.periods import child_name
 from hostwright.partition.plan import Step, install
 from hostwright.partition.spec import SplitSpec
@@ -47,7 +47,7 @@ def plan(spec: SplitSpec, split: Split) -> list[Step]:
     if split.state == SPLIT:
         return _kept(where, spec, split)
     table = check.plain_table(spec, split)
-    return [*_installed(split), *_split(spec, split, table)]
+    return [*install(split.version, split.stamp), *_split(spec, split, table)]
 
 
 def undo(spec: SplitSpec, split: Split) -> list[Step]:
@@ -66,11 +66,7 @@ def undo(spec: SplitSpec, split: Split) -> list[Step]:
     if split.state == WHOLE:
         return [*_proofs([*table.constraints, *split.references]), forget]
     check.free_of_obstacles(where, split)
-    return [*_installed(split), *_whole(split), forget]
-
-
-def _installed(split: Split) -> Iterator[Step]:
-    return install(catalog.Table(split.version, True, stamp=split.stamp))
+    return [*install(split.version, split.stamp), *_whole(split), forget]
 
 
 # --- From one table to two
@@ -125,7 +121,11 @@ def _kept(where: str, spec: SplitSpec, split: Split) -> list[Step]:
         )
     values = {**split.names.values, **_views(split, _both(split), narrow)}
     renewed = [] if values["stamp"] == split.record["views"] else [Step("renew the views", "split/views", values)]
-    return [*_installed(split), *renewed, *_proofs([*narrow.constraints, *wide.constraints, *split.references])]
+    return [
+        *install(split.version, split.stamp),
+        *renewed,
+        *_proofs([*narrow.constraints, *wide.constraints, *split.references]),
+    ]
 
 
 # --- From two tables to one
@@ -277,7 +277,7 @@ def _foreign_keys(
 
 def _proofs(constraints: Sequence[Constraint]) -> list[Step]:
     return [
-        Step(f"prove {one.name} of {one.table}", "split/prove", {"on": one.table, "constraint": one.name}, "alone")
+        Step(f"prove {one.name} of {one.table}", "prove", {"on": one.table, "constraint": one.name}, "alone")
         for one in constraints
         if not one.valid
     ]

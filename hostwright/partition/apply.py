@@ -92,7 +92,7 @@ def alone(connection: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def locked(connection: Any) -> Iterator[Any]:
-    """The same, of a session that waits little for locks of tables."""
+    """A cursor as `alone` gives it, of a session that waits little for locks of tables."""
     with alone(connection) as cursor:
         for name, value in SESSION.items():
             cursor.execute(f"SET {name} = '{value}'")
@@ -115,12 +115,28 @@ def _cleaned_up(cursor: Any, step: Step) -> Iterator[None]:
         raise
 
 
+def _pauses(what: str, nothing: str, verb: str, started: float) -> Iterator[None]:
+    """Each `next` waits before another try, for longer each time.
+
+    Raises HostwrightError, of `what`, where PATIENCE is over since `started`; `verb` is what to do again.
+    """
+    wait = 0.05
+    while (tried := time.monotonic() - started) <= PATIENCE:
+        time.sleep(wait)
+        yield
+        wait = min(wait * 2, 2.0)
+    raise HostwrightError(
+        f"{what}: the table was locked by others for {tried:.0f} s; {nothing}",
+        f"Look for long transactions in pg_stat_activity, then {verb} again.",
+    ) from None
+
+
 def insist(cursor: Any, what: str, statements: str) -> None:
     """Run `statements` in the transaction that there is, again and again until they get their locks.
 
     Raises HostwrightError, which begins with `what`, where they don't.
     """
-    started, wait = time.monotonic(), 0.05
+    pauses = _pauses(what, "nothing was changed", "try", time.monotonic())
     cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'; SAVEPOINT before")
     while True:
         try:
@@ -128,19 +144,13 @@ def insist(cursor: Any, what: str, statements: str) -> None:
             return
         except psycopg2.errors.LockNotAvailable:
             cursor.execute("ROLLBACK TO before")
-            if time.monotonic() - started > PATIENCE:
-                raise HostwrightError(
-                    f"{what}: the table was locked by others for {PATIENCE:.0f} s; nothing was changed",
-                    "Look for long transactions in pg_stat_activity, then try again.",
-                ) from None
-            time.sleep(wait)
-            wait = min(wait * 2, 2.0)
+            next(pauses)
 
 
 def _once(cursor: Any, step: Step, started: float) -> int:
     """Run `step`, again and again until it gets its locks; returns the number that a `repeat` gives."""
     text = render.sql(step)
-    wait = 0.05
+    pauses = _pauses(step.title, "nothing of this step was done", "apply", started)
     while True:
         try:
             if step.mode == "transaction":
@@ -155,14 +165,7 @@ def _once(cursor: Any, step: Step, started: float) -> int:
             return int(cursor.fetchone()[0]) if step.mode == "repeat" else 0
         except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
             cursor.execute("ROLLBACK")
-            if time.monotonic() - started > PATIENCE:
-                raise HostwrightError(
-                    f"{step.title}: the table was locked by others for {time.monotonic() - started:.0f} s;"
-                    " nothing of this step was done",
-                    "Look for long transactions in pg_stat_activity, then apply again.",
-                ) from None
-            time.sleep(wait)
-            wait = min(wait * 2, 2.0)
+            next(pauses)
         except psycopg2.Error as error:
             said = str(error).strip()
             if cursor.connection.closed:

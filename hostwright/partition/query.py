@@ -16,11 +16,12 @@ from hostwright.partition.connection import PATIENT
 
 PIECE = 1 << 18
 """Bytes that are passed on at once."""
-SETTINGS = (
-    "SET TRANSACTION READ ONLY; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD';"
-    " SET LOCAL extra_float_digits = 3; SET LOCAL client_encoding = 'UTF8'; SET LOCAL bytea_output = 'hex';"
-    f" SET LOCAL intervalstyle = 'iso_8601'; {PATIENT}"
+WRITTEN = (
+    "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'iso_8601';"
+    " SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8'"
 )
+"""Values are written in one way in this transaction, whatever the settings of the role and the server are."""
+SETTINGS = f"SET TRANSACTION READ ONLY; {WRITTEN}; {PATIENT}"
 
 
 @contextlib.contextmanager

@@ -11,15 +11,10 @@ from typing import Any
 
 from hostwright.partition import render
 from hostwright.partition.connection import PATIENT
+from hostwright.partition.query import PIECE, WRITTEN
 
-PIECE = 1 << 18
-"""Bytes that are passed on at once."""
 # The same rows give the same bytes, in the order in which they lie there, on either server.
-SETTINGS = (
-    "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'iso_8601';"
-    " SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';"
-    f" SET LOCAL synchronize_seqscans = off; SET LOCAL search_path = pg_catalog; {PATIENT}"
-)
+SETTINGS = f"{WRITTEN}; SET LOCAL synchronize_seqscans = off; SET LOCAL search_path = pg_catalog; {PATIENT}"
 
 
 class Hashed(io.RawIOBase):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hostwright.partition import apply, catalog, plan, render
+from hostwright.partition import apply, catalog, plan, render, undo, verify
 from hostwright.partition.spec import PartitionSpec
 from tests.conftest import need
 from tests.postgres import servers
@@ -68,6 +68,16 @@ class Database:
         done: list[plan.Step] = []
         apply.apply(self.connection, self.plan(spec, now), lambda step, seconds: done.append(step))
         return [step.title for step in done if step.template not in ("library", "record", "leave", "detach")]
+
+    def undo(self, spec: PartitionSpec) -> list[str]:
+        """Make it one plain table again; returns the titles of the steps that were done."""
+        done: list[plan.Step] = []
+        steps = undo.plan(spec, catalog.read(self.connection, spec))
+        apply.apply(self.connection, steps, lambda step, seconds: done.append(step))
+        return [step.title for step in done]
+
+    def problems(self, spec: PartitionSpec, now: dt.datetime = NOW) -> list[str]:
+        return verify.problems(self.connection, spec, catalog.read(self.connection, spec), now)
 
     def maintain(self, now: dt.datetime = NOW) -> list[str]:
         """All steps of maintenance that are due in the database."""

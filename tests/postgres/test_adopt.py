@@ -10,19 +10,12 @@ from typing import Any
 import pytest
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import apply, catalog, undo
+from hostwright.partition import apply, catalog
 from tests.postgres.conftest import NOW, Database, sessions, spec
 
 
 def drained(**values: Any) -> Any:
     return spec(adopt="drain", premake=1, **values)
-
-
-def undone(database: Database, wanted: Any) -> list[str]:
-    done: list[str] = []
-    steps = undo.plan(wanted, catalog.read(database.connection, wanted))
-    apply.apply(database.connection, steps, lambda step, seconds: done.append(step.title))
-    return done
 
 
 @pytest.fixture
@@ -60,7 +53,7 @@ def test_landing_with_writers_on(many: Database) -> None:
     assert many.one("SELECT count(*) FROM events") == 20050 + did[1]
     assert many.one("SELECT count(*) FROM ONLY events WHERE created_at < '2026-03-01+00'") == 0
     with writers(many) as more:
-        undone(many, spec(strategy="landing"))
+        many.undo(spec(strategy="landing"))
     assert many.one("SELECT sum(count) FROM ONLY events") == did[0] + more[0]
     assert many.one("SELECT count(*) FROM ONLY events") == 20050 + did[1] + more[1]
     assert many.one("SELECT count(*) FROM pg_inherits") == 0
@@ -82,7 +75,7 @@ def test_declarative_with_writers_on(many: Database) -> None:
     ]
     assert many.one("SELECT count(*) FROM pg_indexes WHERE tablename = 'events_p202512'") == 3
     with writers(many) as more:
-        undone(many, drained())
+        many.undo(drained())
     assert many.one("SELECT sum(count) FROM ONLY events") == did[0] + more[0]
     assert many.one("SELECT count(*) FROM ONLY events") == 20050 + did[1] + more[1]
     primary = (
@@ -90,7 +83,7 @@ def test_declarative_with_writers_on(many: Database) -> None:
     )
     assert many.one(primary) == "PRIMARY KEY (id)"
     assert many.one("INSERT INTO events DEFAULT VALUES RETURNING id") == 20051 + did[1] + more[1]
-    assert undone(many, drained()) == []
+    assert many.undo(drained()) == []
 
 
 @pytest.mark.parametrize("after", range(1, 13, 3))
@@ -136,7 +129,7 @@ def test_a_table_attached_whole_comes_back(events: Database) -> None:
     events.server.needs("declarative")
     events.apply(spec())
     events.run("INSERT INTO events (created_at) VALUES ('2026-05-05+00')")
-    undone(events, spec())
+    events.undo(spec())
     assert events.one("SELECT count(*) FROM ONLY events") == 51
     assert events.one("INSERT INTO events DEFAULT VALUES RETURNING id") == 52
     events.apply(spec())
@@ -171,11 +164,11 @@ def test_lists_and_hashes(events: Database) -> None:
     assert events.maintain() == []
     for one in (more, hashed):
         rows = events.run(f"SELECT * FROM {one.table} ORDER BY id")
-        assert undone(events, one) == ["copy all rows into one table, with the table locked"]
+        assert events.undo(one) == ["copy all rows into one table, with the table locked"]
         assert events.run(f"SELECT * FROM ONLY {one.table} ORDER BY id") == rows
         table = catalog.read(events.connection, one)
         assert (table.kind, table.recorded) == ("plain", {})
         events.apply(one)
-        undone(events, one)
+        events.undo(one)
     assert catalog.read(events.connection, spec()).primary_key == ("id",)
     assert events.one("INSERT INTO events DEFAULT VALUES RETURNING id") == 52

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from hostwright import config, remote
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import apply, catalog, load, undo, verify
+from hostwright.partition import catalog, load
 from hostwright.partition import connection as connections
 from hostwright.partition.archive import server as archive
 from hostwright.partition.spec import PartitionSpec
@@ -162,10 +162,6 @@ def shape(database: Database) -> list[str]:
     return sorted(line for line in lines if "events_archive" not in line)
 
 
-def problems(database: Database, wanted: PartitionSpec) -> list[str]:
-    return verify.problems(database.connection, wanted, catalog.read(database.connection, wanted), NOW)
-
-
 def test_there_and_back(linked: Database, far: Far, wanted: PartitionSpec) -> None:
     before, shape_before = rows(linked), shape(linked)
     assert move(linked, far, wanted) == [
@@ -183,7 +179,7 @@ def test_there_and_back(linked: Database, far: Far, wanted: PartitionSpec) -> No
     assert move(linked, far, wanted) == []
     assert linked.plan(wanted) == []
     assert linked.maintain() == []
-    assert problems(linked, wanted) == []
+    assert linked.problems(wanted) == []
 
     assert bring_back(linked, far, wanted) == [
         "copy and compare 10 rows",
@@ -195,7 +191,7 @@ def test_there_and_back(linked: Database, far: Far, wanted: PartitionSpec) -> No
     assert linked.one("SELECT tableoid::regclass::text FROM events WHERE id = 11") == DECEMBER
     linked.apply(wanted)  # Rows of that period can have come to the parent meanwhile.
     assert linked.plan(wanted) == []
-    assert problems(linked, wanted) == []
+    assert linked.problems(wanted) == []
     assert shape(linked) == shape_before
 
 
@@ -274,7 +270,7 @@ def test_a_move_that_is_cut_off_is_gone_on_with(linked: Database, far: Far, want
     settle(linked)
     if after != "put":
         assert rows(linked) == before
-        assert problems(linked, wanted) == [
+        assert linked.problems(wanted) == [
             f"{DECEMBER} can't be written to until it is in the archive: archive it again, or apply, if cut off"
         ]
     assert (
@@ -290,7 +286,7 @@ def test_a_move_that_is_cut_off_is_gone_on_with(linked: Database, far: Far, want
         }[after]
     )
     assert whole(linked, wanted) == before
-    assert problems(linked, wanted) == []
+    assert linked.problems(wanted) == []
 
 
 def test_a_server_before_10_is_said_to_need_passwords_as_md5(
@@ -317,7 +313,7 @@ def test_the_sql_for_9_5(linked: Database, far: Far, place: str, monkeypatch: py
     before = rows(linked)
     move(linked, far, old)
     assert whole(linked, old) == before
-    assert (linked.plan(old), problems(linked, old)) == ([], [])
+    assert (linked.plan(old), linked.problems(old)) == ([], [])
     bring_back(linked, far, old)
     linked.apply(old)
     assert rows(linked) == before
@@ -555,11 +551,11 @@ def test_a_partition_without_a_primary_key_can_be_a_foreign_table(
     assert not scans(linked, "SELECT * FROM events WHERE created_at >= '2026-03-01+00'")
     assert linked.plan(bare) == []
     assert linked.maintain() == []
-    assert problems(linked, bare) == []
+    assert linked.problems(bare) == []
     linked.run("INSERT INTO events (id, created_at) VALUES (100, '2025-12-24+00')")
     assert far.run("SELECT count(*) FROM events_p202512") == [(11,)]
     with pytest.raises(BadInput, match="archived inside of it: events_p202512"):
-        undo.plan(bare, catalog.read(linked.connection, bare))
+        linked.undo(bare)
     bring_back(linked, far, bare)
     assert [row for row in rows(linked) if row[0] != 100] == before
     assert linked.plan(bare) == []
@@ -613,7 +609,7 @@ def test_what_retention_has_detached_is_archived_too(linked: Database, far: Far)
     assert [row[0] for row in rows(linked)] == list(range(31, 51))
     assert [row[0] for row in rows(linked, "events_archive")] == list(range(1, 31))
     assert far.tables() == sorted(due)
-    assert problems(linked, wanted) == []
+    assert linked.problems(wanted) == []
     linked.apply(wanted.model_copy(update={"keep": 3}))
     bring_back(linked, far, wanted)
     assert linked.one("SELECT count(*) FROM events") == 30
@@ -711,7 +707,7 @@ def test_a_child_that_is_divided_once_more_is_archived_whole(linked: Database, f
             with pytest.raises(psycopg2.Error, match="is being archived") as caught:
                 other.cursor().execute("UPDATE events SET payload = '' WHERE id = 11")
             seen.append(str(caught.value))
-            seen.extend(problems(linked, wanted))
+            seen.extend(linked.problems(wanted))
             other.close()
 
     move(linked, far, wanted, told=told)
@@ -723,7 +719,7 @@ def test_a_child_that_is_divided_once_more_is_archived_whole(linked: Database, f
 
 def test_undo_leaves_an_archive_beside_alone(linked: Database, far: Far, drained: PartitionSpec) -> None:
     move(linked, far, drained)
-    apply.apply(linked.connection, undo.plan(drained, catalog.read(linked.connection, drained)), lambda *_: None)
+    linked.undo(drained)
     assert linked.one("SELECT count(*) FROM events") == 30
     assert linked.one("SELECT count(*) FROM events_archive") == 10
 

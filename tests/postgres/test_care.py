@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import apply, catalog, load, periods, query, render, verify
+from hostwright.partition import apply, catalog, load, periods, query, render
 from tests.postgres.conftest import NOW, UTC, Database, spec
 
 SLEPT = dt.datetime(2026, 7, 20, tzinfo=UTC)
@@ -26,10 +26,6 @@ def wanted(request: pytest.FixtureRequest, events: Database) -> Any:
     return spec(strategy=request.param)
 
 
-def problems(database: Database, wanted: Any, now: dt.datetime = NOW) -> list[str]:
-    return verify.problems(database.connection, wanted, catalog.read(database.connection, wanted), now)
-
-
 def test_a_host_that_slept_catches_up_by_itself(events: Database, wanted: Any) -> None:
     events.apply(wanted)
     done = events.maintain(SLEPT)
@@ -37,7 +33,7 @@ def test_a_host_that_slept_catches_up_by_itself(events: Database, wanted: Any) -
         f"public.events: made events_p2026{month:02}" for month in (7, 8, 9, 10)
     ]
     assert events.plan(wanted, SLEPT) == []
-    assert problems(events, wanted, SLEPT) == []
+    assert events.problems(wanted, SLEPT) == []
 
 
 def test_what_an_older_hostwright_has_left_is_renewed(events: Database, wanted: Any) -> None:
@@ -61,7 +57,7 @@ def test_maintenance_that_fails_says_so_and_goes_on_later(events: Database, want
     assert events.maintain(SLEPT) == []
     failure = events.one("SELECT problem FROM hostwright.health")
     assert failure == 'relation "events_p202607" already exists'
-    assert any("maintenance fails since" in problem for problem in problems(events, wanted, NOW))
+    assert any("maintenance fails since" in problem for problem in events.problems(wanted, NOW))
     events.run("DROP TABLE events_p202607")
     assert events.maintain(SLEPT) == []  # A minute has not passed yet.
     events.run("UPDATE hostwright.partitioned SET failed_at = failed_at - interval '61 s'")
@@ -96,22 +92,23 @@ def test_two_at_once_are_one(events: Database, wanted: Any) -> None:
 
 def test_verify_sees_gaps_keys_twice_and_a_horizon_that_ends(events: Database, wanted: Any) -> None:
     events.apply(wanted)
-    assert problems(events, wanted) == []
-    assert problems(events, wanted, dt.datetime(2026, 6, 2, tzinfo=UTC)) == [
+    assert events.problems(wanted) == []
+    assert events.problems(wanted, dt.datetime(2026, 6, 2, tzinfo=UTC)) == [
         "the last child ends at 2026-07-01 00:00:00+00, with this period: run maintenance"
     ]
     events.run("DROP TABLE events_p202605")
     events.run("INSERT INTO events (id, created_at) VALUES (1, '2026-04-01+00')")
-    assert problems(events, wanted) == [
+    assert events.problems(wanted) == [
         "no child for rows from 2026-05-01 00:00:00+00 up to 2026-06-01 00:00:00+00",
         "(id) = (1) is there more than once",
     ]
     events.run("ALTER TABLE events_p202604 ADD CONSTRAINT odd CHECK (id > 0) NOT VALID")
-    assert "events_p202604: the constraint odd was never proved: ALTER TABLE ... VALIDATE CONSTRAINT" in problems(
-        events, wanted
+    assert (
+        "events_p202604: the constraint odd was never proved: ALTER TABLE ... VALIDATE CONSTRAINT"
+        in events.problems(wanted)
     )
     events.run("DROP TABLE events CASCADE; CREATE TABLE events (id int, created_at timestamptz NOT NULL)")
-    assert problems(events, wanted) == ["it is not divided"]
+    assert events.problems(wanted) == ["it is not divided"]
 
 
 LINES = """created_at,kind,payload
@@ -144,7 +141,7 @@ def test_load(events: Database, wanted: Any) -> None:
         ('a "quoted" text, with\ntwo lines',),
         (None,),
     ]
-    assert problems(events, wanted) == []
+    assert events.problems(wanted) == []
 
 
 @pytest.mark.parametrize(
@@ -273,7 +270,7 @@ def test_load_into_a_table_that_numbers_its_rows(events: Database, wanted: Any) 
     ):
         assert loaded(events, mine, text) == 3
         assert events.one("SELECT count(DISTINCT id) FROM log") == count
-        assert problems(events, mine) == []
+        assert events.problems(mine) == []
     events.apply(mine)
     assert events.plan(mine) == []
 

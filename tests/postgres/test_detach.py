@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from hostwright.errors import HostwrightError
-from hostwright.partition import apply, catalog, verify
+from hostwright.partition import apply, catalog
 from hostwright.partition.spec import PartitionSpec
 from tests.postgres import servers
 from tests.postgres.conftest import UTC, Database, impatient, spec
@@ -103,7 +103,7 @@ def test_a_detach_that_was_cut_off_is_brought_to_its_end(
     interrupted(events, wanted, "detach" if last == "detach" else "leave")
     if last == "pending":
         pending(events)
-        found = verify.problems(events.connection, wanted, catalog.read(events.connection, wanted), LATER)
+        found = events.problems(wanted, LATER)
         assert "events_pmin is being detached: apply, or run maintenance, where that was cut off" in found
     if how == "maintain":
         assert events.maintain(LATER) != []

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostwright.partition import apply, catalog, undo
 from hostwright.partition.spec import PartitionSpec
 from tests.postgres.conftest import NOW, UTC, Database, spec
 
@@ -86,7 +85,7 @@ def test_the_same_rows_as_a_plain_table(database: Database, kind: str, done: lis
 
 
 def there_and_back(database: Database, wanted: PartitionSpec, now: dt.datetime) -> None:
-    apply.apply(database.connection, undo.plan(wanted, catalog.read(database.connection, wanted)), lambda *_: None)
+    database.undo(wanted)
     for _ in range(2):
         database.apply(wanted, now)
 

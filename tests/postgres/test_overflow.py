@@ -9,10 +9,9 @@ import psycopg2
 import pytest
 
 from hostwright.errors import HostwrightError
-from hostwright.partition import apply, catalog, load, undo, verify
-from hostwright.partition.spec import PartitionSpec
+from hostwright.partition import catalog, load
 from tests.postgres import servers
-from tests.postgres.conftest import NOW, UTC, Database, spec
+from tests.postgres.conftest import UTC, Database, spec
 
 WANTED = spec(overflow="default", keep=3)
 
@@ -22,15 +21,11 @@ def _new_enough(server: servers.Server) -> None:
     server.needs("declarative")
 
 
-def problems(database: Database, wanted: PartitionSpec = WANTED, now: dt.datetime = NOW) -> list[str]:
-    return verify.problems(database.connection, wanted, catalog.read(database.connection, wanted), now)
-
-
 def test_a_row_that_no_child_is_for_waits_until_there_is_one(events: Database) -> None:
     events.apply(WANTED)
     events.run("INSERT INTO events (kind, created_at) VALUES ('early', '2026-08-05+00')")
     assert events.counts() == {"events_pmin": 50, "events_default": 1}
-    (problem,) = problems(events)
+    (problem,) = events.problems(WANTED)
     assert problem.startswith("1 rows are in events_default, from ")
     assert events.plan(WANTED) == []
     june = dt.datetime(2026, 6, 1, tzinfo=UTC)
@@ -40,7 +35,7 @@ def test_a_row_that_no_child_is_for_waits_until_there_is_one(events: Database) -
         "make events_p202609",
     ]
     assert events.counts()["events_p202608"] == 1
-    assert problems(events, now=june) == []
+    assert events.problems(WANTED, june) == []
     assert events.plan(WANTED, june) == []
 
 
@@ -98,7 +93,7 @@ def test_a_copied_table_and_its_way_back(events: Database) -> None:
     events.apply(wanted)
     assert events.counts()["events_default"] == 1
     assert events.plan(wanted) == []
-    apply.apply(events.connection, undo.plan(wanted, catalog.read(events.connection, wanted)), lambda *_: None)
+    events.undo(wanted)
     assert events.run("SELECT id, extract(epoch FROM created_at)::text, kind FROM events ORDER BY id") == rows
     assert events.counts() == {"events": 51}
 
@@ -119,5 +114,5 @@ def test_a_list_gives_up_the_rows_of_a_new_value(events: Database) -> None:
     second = spec(key="kind", method="list", adopt="copy", overflow="default", values={"old": ["old"], "new": ["new"]})
     assert events.apply(second) == ["make events_new"]
     assert events.counts() == {"events_default": 1, "events_new": 1, "events_old": 50}
-    (problem,) = problems(events, second)
+    (problem,) = events.problems(second)
     assert problem == "1 rows are in events_default, from newer to newer: no child is for them"

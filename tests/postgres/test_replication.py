@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from hostwright.partition import apply, catalog, undo
 from tests.postgres.conftest import EVENTS, NOW, Database, spec
 
 ROWS = "SELECT id, extract(epoch FROM created_at)::text, kind FROM events ORDER BY id"
@@ -80,7 +79,7 @@ def test_a_subscriber_sees_one_table(events: Database, subscriber: Any, adopt: s
     change()
     assert arrived(events, subscriber)
     if adopt == "attach":
-        apply.apply(events.connection, undo.plan(wanted, catalog.read(events.connection, wanted)), lambda *_: None)
+        events.undo(wanted)
         events.run("INSERT INTO events (created_at) VALUES ('2026-03-20+00')")
         assert events.run("SELECT tablename FROM pg_publication_tables") == [("events",)]
     events.run("DROP PUBLICATION feed")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hostwright.partition import apply, catalog, periods, render, undo, verify
+from hostwright.partition import catalog, periods, render
 from hostwright.partition.spec import PartitionSpec
 from tests.postgres.conftest import UTC, Database
 
@@ -129,7 +129,7 @@ def test_the_same_rows_as_a_plain_table(
     def check(at: dt.datetime) -> None:
         assert rows() == expected
         assert database.plan(spec, at) == []
-        found = verify.problems(database.connection, spec, catalog.read(database.connection, spec), at)
+        found = database.problems(spec, at)
         assert [problem for problem in found if "rows are in" not in problem] == []
 
     insert(moments)
@@ -142,8 +142,7 @@ def test_the_same_rows_as_a_plain_table(
         now = _moment_of(calendar, now, later)
         database.maintain(now)
     check(now)
-    steps = undo.plan(spec, catalog.read(database.connection, spec))
-    apply.apply(database.connection, steps, lambda *_: None)
+    database.undo(spec)
     assert rows() == expected
     assert catalog.read(database.connection, spec).kind == "plain"
 
@@ -183,8 +182,7 @@ def test_maintenance_goes_on_where_children_of_another_interval_end(database: Da
         "INSERT INTO t SELECT n, timestamptz '2026-04-01+00' + n * interval '1 day' FROM generate_series(1, 170) n"
     )
     assert database.one("SELECT count(*) FROM t") == 170
-    found = verify.problems(database.connection, quarterly, catalog.read(database.connection, quarterly), june)
-    assert found == []
+    assert database.problems(quarterly, june) == []
 
 
 @pytest.mark.parametrize("strategy", ["landing", "declarative"])
@@ -208,5 +206,4 @@ def test_a_child_that_ends_early_leaves_no_gap(database: Database, strategy: str
     home = "t" if strategy == "landing" else "t_p202607"
     assert database.one("SELECT tableoid::regclass::text FROM t") == home
     assert database.plan(spec, june) == []
-    found = verify.problems(database.connection, spec, catalog.read(database.connection, spec), june)
-    assert found == []
+    assert database.problems(spec, june) == []

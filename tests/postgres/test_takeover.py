@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import apply, catalog, undo
+from hostwright.partition import apply, catalog
 from tests.postgres.conftest import Database, spec
 
 WAYS = ["attach", "drain", "copy"]
@@ -25,10 +25,6 @@ def divided(database: Database, wanted: Any) -> None:
     for _ in range(2):
         database.apply(wanted)
     assert database.plan(wanted) == []
-
-
-def undone(database: Database, wanted: Any) -> None:
-    apply.apply(database.connection, undo.plan(wanted, catalog.read(database.connection, wanted)), lambda *_: None)
 
 
 def names(database: Database, table: str = "events") -> dict[str, str]:
@@ -66,7 +62,7 @@ def test_names_definitions_and_the_comment(events: Database, wanted: Any) -> Non
     )
     assert constraints == [("events_pkey",), ("one_each",), ("sane",)]
     events.run('DROP INDEX "Of kind"; ALTER TABLE events DROP CONSTRAINT one_each')
-    undone(events, wanted)
+    events.undo(wanted)
     found = names(events)
     assert found.pop("events_pkey") == key
     assert found == {name: text for name, text in before.items() if name not in ("Of kind", "one_each")}
@@ -97,7 +93,7 @@ def test_an_identity_goes_on_as_it_was(events: Database, wanted: Any, kind: str)
 
     divided(events, wanted)
     check(7 + 80 * 3)
-    undone(events, wanted)
+    events.undo(wanted)
     check(7 + 81 * 3)
 
 
@@ -114,7 +110,7 @@ def test_an_identity_under_landing(events: Database) -> None:
     for moment in ("2026-03-02", "2026-02-02", "2026-01-03"):
         events.run("UPDATE log SET at = %s WHERE id = 5", moment)
         assert events.one("SELECT at = %s FROM log WHERE id = 5", moment)
-    undone(events, wanted)
+    events.undo(wanted)
     assert events.one("INSERT INTO log (at) VALUES ('2026-01-20') RETURNING id") == 82
     with pytest.raises(BadInput, match="strategy: trigger returns no id to an INSERT"):
         events.plan(spec(table="log", key="at", strategy="trigger"))
@@ -127,7 +123,7 @@ def test_generated_columns(events: Database) -> None:
         wanted = spec(adopt=adopt, keep=None)
         divided(events, wanted)
         assert events.one("SELECT count(*) FROM events WHERE twice = id * 2") == 50
-        undone(events, wanted)
+        events.undo(wanted)
         assert events.one("SELECT count(*) FROM ONLY events WHERE twice = id * 2") == 50
     with pytest.raises(BadInput, match="generated columns: twice"):
         events.plan(spec(adopt="drain"))
@@ -156,7 +152,7 @@ def test_foreign_keys_that_hold_the_partition_key_stay(events: Database, adopt: 
     events.run("DELETE FROM events WHERE id IN (1, %s)", new)
     assert events.one("SELECT count(*) FROM notes") == 49
     with pytest.raises(BadInput, match="foreign keys point to it"):
-        undo.plan(wanted, catalog.read(events.connection, wanted))
+        events.undo(wanted)
     # A child that notes point to stays, and maintenance says why.
     short = wanted.model_copy(update={"keep": 1, "retention": "drop"})
     if adopt == "copy":
@@ -203,7 +199,7 @@ def test_rows_that_would_change_on_their_way_are_not_moved(events: Database) -> 
         events.run("DROP TRIGGER mine ON events_p202512")
         events.apply(landing)
         assert events.plan(landing) == []
-        undone(events, landing)
+        events.undo(landing)
         assert events.one("SELECT count(*) FROM ONLY events WHERE payload = '{}'") == 50
 
 

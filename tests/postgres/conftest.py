@@ -8,14 +8,18 @@ import random
 import re
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import invoke
 import pytest
 
+from hostwright import config
 from hostwright.partition import apply, catalog, plan, render, undo, verify
 from hostwright.partition.spec import PartitionSpec
+from hostwright.tasks import _fleet, partition
 from tests.conftest import need
 from tests.postgres import servers
 
@@ -32,8 +36,15 @@ CREATE TABLE events (
 CREATE INDEX events_created_at ON events (created_at);
 """
 
-
 RECORDING = ("install the functions in schema hostwright", "write down the spec")
+
+SITE = {
+    "name": "shop",
+    "source": {"git": "."},
+    "services": {"databases": [{"name": "shop"}]},
+    "partitions": [{"table": "events", "key": "created_at", "adopt": "drain", "keep": None}],
+}
+"""The site of `fab`."""
 
 
 @dataclass
@@ -170,6 +181,24 @@ def events(database: Database) -> Database:
         " FROM generate_series(0, 49) n ORDER BY n"
     )
     return database
+
+
+@pytest.fixture
+def fab(events: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Calls a task of SITE with the database of `events`; gives what it printed and its exit status."""
+    site = config.load(SITE)
+    monkeypatch.setattr(_fleet, "inventory", lambda name: types.SimpleNamespace(site=site))
+    dsn = events.server.dsn(events.name, "shop")
+
+    def call(name: str, **options: Any) -> tuple[str, int]:
+        status, said = 0, ""
+        try:
+            getattr(partition, name)(invoke.Context(), **{"dsn": dsn, **options})
+        except invoke.exceptions.Exit as end:
+            status, said = end.code, end.message or ""
+        return capsys.readouterr().out + said, status
+
+    return call
 
 
 @contextlib.contextmanager

@@ -22,9 +22,8 @@ from hostwright.partition.plan import Step
 from hostwright.partition.spec import SplitSpec
 from hostwright.partition.split import catalog, plan, verify
 from hostwright.tasks import _fleet
-from tests.postgres.conftest import RECORDING, Database, sessions, until_it_waits
+from tests.postgres.conftest import RECORDING, SITE, Database, sessions, until_it_waits
 from tests.postgres.test_django import django, library, plain, with_the_conflict  # noqa: F401
-from tests.postgres.test_tasks import SITE, fab  # noqa: F401
 
 ARTICLES = """
 CREATE TABLE tags (id serial PRIMARY KEY, name text);
@@ -770,7 +769,7 @@ def test_django_gets_what_it_gets_on_a_plain_table(database: Database, library: 
 # --- The tasks
 
 
-def test_the_same_verbs(fab: Any, events: Database, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_the_same_verbs(fab: Any, events: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def declared(**table: Any) -> None:
         site = config.load({**SITE, "partitions": [{"table": "events", **table}]})
         monkeypatch.setattr(_fleet, "inventory", lambda name: types.SimpleNamespace(site=site))

@@ -5,43 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
-import types
 from pathlib import Path
 from typing import Any
 
-import invoke
 import pytest
 
-from hostwright import config
 from hostwright.errors import HostwrightError
 from hostwright.partition import apply
-from hostwright.tasks import _fleet, partition
 from tests.postgres.conftest import Database
-
-SITE = {
-    "name": "shop",
-    "source": {"git": "."},
-    "services": {"databases": [{"name": "shop"}]},
-    "partitions": [{"table": "events", "key": "created_at", "adopt": "drain", "keep": None}],
-}
-
-
-@pytest.fixture
-def fab(events: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Calls a task; gives what it printed and its exit status."""
-    site = config.load(SITE)
-    monkeypatch.setattr(_fleet, "inventory", lambda name: types.SimpleNamespace(site=site))
-    dsn = events.server.dsn(events.name, "shop")
-
-    def call(name: str, **options: Any) -> tuple[str, int]:
-        status, said = 0, ""
-        try:
-            getattr(partition, name)(invoke.Context(), **{"dsn": dsn, **options})
-        except invoke.exceptions.Exit as end:
-            status, said = end.code, end.message or ""
-        return capsys.readouterr().out + said, status
-
-    return call
 
 
 def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> None:

@@ -186,7 +186,9 @@ class Fleet:
 
     def __init__(self, remotes: Sequence[Remote], op: str, reporter: Reporter) -> None:
         self.hosts = [HostTransaction(remote, op, reporter) for remote in remotes]
+        self.op = op
         self.reporter = reporter
+        self._given_back = 0
         # Two for each host: an abort must not wait for the command that it ends.
         self._pool = ThreadPoolExecutor(max_workers=2 * max(len(self.hosts), 1))
 
@@ -232,6 +234,23 @@ class Fleet:
         """Have the first host do `command`; returns its facts."""
         facts: dict[str, Any] = self.do(command, [self.leader])[self.leader.name]
         return facts
+
+    def give_back(self, hosts: Sequence[HostTransaction]) -> list[HostTransaction]:
+        """Abort those of `hosts` that have begun; returns what takes their place here, to begin later."""
+        begun = [host for host in hosts if host.begun]
+        self.each(lambda host: host.do("abort"), begun)
+        # Another name: by the first one an engine would tell how that ended.
+        self._given_back += 1
+        op = f"{self.op}.{self._given_back}"
+        renewed = {host: HostTransaction(host.remote, op, self.reporter) for host in begun}
+        self.hosts = [renewed.get(host, host) for host in self.hosts]
+        for host in begun:
+            host.close()
+        return list(renewed.values())
+
+    def pause(self, seconds: float) -> None:
+        """Wait; an interrupt need not."""
+        interrupts.wait([self._pool.submit(time.sleep, seconds)])
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -318,43 +337,34 @@ def _confirm(host: HostTransaction) -> None:
 
 
 def _begin(fleet: Fleet, request: Mapping[str, Any], artifact: Artifact | None, lock_wait: float) -> None:
-    """Connect, upload, lock: the first host before the others, so that of two who come at once one gets all."""
+    """Connect, upload, lock: the first host before the others, so that of two who come at once one gets all.
+
+    A host that someone else has is tried for `lock_wait` seconds. Meanwhile only hosts that come before it are held, so
+    that no two fleets wait for each other.
+    """
+
+    def upload(host: HostTransaction) -> None:
+        if artifact:
+            host.remote.upload(io.BytesIO(artifact.data), artifact.name)
+
     fleet.each(lambda host: host.remote.connect())
-    locked, given_up = threading.Event(), threading.Event()
-
-    def begin(host: HostTransaction) -> None:
+    fleet.each(upload)
+    deadline = time.monotonic() + lock_wait
+    held, alone = 0, True
+    while held < len(fleet.hosts):
+        trying = fleet.hosts[held : held + 1 if alone else None]
         try:
-            if artifact:
-                host.remote.upload(io.BytesIO(artifact.data), artifact.name)
-            if host is fleet.leader:
-                _lock(host, request, lock_wait, given_up)
-        except BaseException:
-            given_up.set()
-            raise
-        finally:
-            if host is fleet.leader:
-                locked.set()
-        if host is not fleet.leader:
-            locked.wait()
-            if not given_up.is_set():
-                host.begin(request)
-
-    try:
-        fleet.each(begin)
-    except BaseException:  # Ctrl-C too: nobody may go on to wait for the lock.
-        given_up.set()
-        raise
-
-
-def _lock(host: HostTransaction, request: Mapping[str, Any], seconds: float, given_up: threading.Event) -> None:
-    """Begin on the first host; where someone else has it, try for some seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return host.begin(request)
-        except Busy:
-            if time.monotonic() > deadline or given_up.wait(AGAIN):
+            fleet.each(lambda host: host.begin(request), trying)
+        except Failures as failed:
+            if time.monotonic() > deadline or not all(isinstance(error, Busy) for error in failed.errors.values()):
                 raise
+            held += next(number for number, host in enumerate(trying) if host.name in failed.errors)
+            alone = True
+            fleet.each(upload, fleet.give_back(fleet.hosts[held + 1 :]))
+            fleet.pause(AGAIN)
+        else:
+            held += len(trying)
+            alone = False
 
 
 def _build(fleet: Fleet, prepared: Mapping[str, Mapping[str, Any]], web: Collection[str]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Engine:
         self.told = told
         self.behaviour = behaviour
         self.uploads: dict[str, bytes] = {}
+        self.ops: list[str] = []
         self.connects = 0
         self.seq = 0
         self.journal: list[dict[str, Any]] = []
@@ -99,6 +100,8 @@ class Engine:
         if refusals:
             self.say({"event": "end", "result": "refused", "error": refusals.pop(0)})
         else:
+            assert request["op"] not in self.ops, "an engine tells how that one ended"
+            self.ops.append(request["op"])
             serves = self.behaviour.get("serves", "r1")
             self.say({"event": "begun", "release": "r2", "kind": request["kind"], "serves": serves})
         return call
@@ -136,6 +139,7 @@ class Engine:
             self.lose(call)
             return
         if word == "abort":
+            self.uploads.clear()
             for held in self.behaviour.get("hold", {}).values():
                 held.set()
         self.end(word)
@@ -589,6 +593,57 @@ def test_waiting_for_the_lock(world: World, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(drive, "AGAIN", 0.01)
     deploy(world.fleet(web1={"refuse_begin": [BUSY, BUSY]}), lock_wait=30)
     assert world.words("web1") == ["begin", "begin", "begin", *STEPS]
+
+
+def test_a_later_host_is_waited_for_while_the_earlier_are_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "AGAIN", 0.01)
+    deploy(world.fleet(web1={}, web2={}, web3={"refuse_begin": [BUSY, BUSY]}), lock_wait=30)
+    assert world.words("web1") == world.words("web2") == ["begin", *STEPS]
+    assert world.words("web3") == ["begin", "begin", "begin", *STEPS]
+
+
+def test_a_host_is_not_held_while_one_before_it_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever has web2 may wait for web3.
+    monkeypatch.setattr(drive, "AGAIN", 0.01)
+    deploy(world.fleet(web1={}, web2={"refuse_begin": [BUSY, BUSY]}, web3={}), lock_wait=30)
+    assert world.words("web1") == ["begin", *STEPS]
+    assert world.words("web2") == ["begin", "begin", "begin", *STEPS]
+    assert world.words("web3") == ["begin", "abort", "begin", *STEPS]
+    begins = [host for host, word in world.told if word in ("begin", "abort")]
+    assert begins[-4:] == ["web3", "web2", "web2", "web3"]
+    assert world.engines["web3"].uploads == {"r2.tar.gz": b"data"}
+
+
+def test_a_later_host_that_stays_busy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "AGAIN", 0.01)
+    fleet = world.fleet(web1={}, web2={}, web3={"refuse_begin": [BUSY] * 600}, web4={})
+    error = refusal(lambda: deploy(fleet, lock_wait=0.2))
+    assert isinstance(error, Busy)
+    assert (error.message, error.exit_status) == ("web3: bob is deploying r9 since noon", 75)
+    for host in ("web1", "web2", "web4"):
+        assert world.words(host) == ["begin", "abort"]
+    assert 2 < len(world.words("web3")) < 30
+    assert [engine.uploads for engine in world.engines.values()] == [{}, {}, {}, {}]
+
+
+def test_a_later_host_that_fails_while_another_is_busy_is_not_waited_for(world: World) -> None:
+    refused = {"kind": "bad_input", "message": "the release r2 is on this host already"}
+    fleet = world.fleet(web1={}, web2={"refuse_begin": [BUSY] * 600}, web3={"refuse_begin": [refused]})
+    refusal(lambda: deploy(fleet, lock_wait=3))
+    assert world.words("web2") == world.words("web3") == ["begin"]
+    assert world.words("web1") == ["begin", "abort"]
+
+
+def test_an_interrupt_ends_the_wait_for_a_later_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "AGAIN", 3)
+    fleet = world.fleet(web1={}, web2={"refuse_begin": [BUSY] * 600})
+    sending = interrupt(world, ["web2"], "begin")
+    started = time.monotonic()
+    with interrupts.noted(), pytest.raises(KeyboardInterrupt):
+        deploy(fleet, lock_wait=600)
+    sending.join()
+    assert time.monotonic() - started < 2
+    assert world.words("web1") == ["begin", "abort"]
 
 
 def test_nobody_waits_for_the_lock_once_a_host_has_failed(world: World) -> None:

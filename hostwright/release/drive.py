@@ -458,7 +458,7 @@ def _undo(fleet: Fleet, artifact: Artifact | None) -> None:
         report("note", host="", detail=f"could not be undone at once, the hosts do it alone: {error.message}")
     confirmed = [host.name for host in fleet.hosts if host.confirmed]
     if confirmed:
-        detail = f"{', '.join(confirmed)} keep the new release, the others go back; fab deploy or fab rollback ends it"
+        detail = f"{', '.join(confirmed)} keep the new release, the others go back; fab deploy ends it"
         report("state", state="two releases", detail=detail)
     elif any(host.begun for host in fleet.hosts):
         old = any(host.served for host in fleet.hosts)

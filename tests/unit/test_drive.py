@@ -432,7 +432,9 @@ def test_a_host_that_can_not_confirm_goes_back_and_the_difference_is_told(world:
     assert (error.message, error.exit_status) == ("web2: confirm failed", 1)
     assert world.words("web2")[-1] == "abort"
     assert world.words("web1")[-1] == world.words("web3")[-1] == "confirm"
-    assert world.states()[-1] == "two releases"
+    last = json.loads(world.out.getvalue().splitlines()[-1])
+    told = "web1, web3 keep the new release, the others go back; fab deploy ends it"
+    assert (last["state"], last["detail"]) == ("two releases", told)
 
 
 def test_what_fails_on_several_hosts_is_all_told(world: World) -> None:

@@ -46,7 +46,9 @@ class HostTransaction:
         self.begun = False
         self.served: str | None = None
         """The release that was live when it began."""
+        self.told_to_confirm = False
         self.confirmed = False
+        self.undone = False
         self.over = False
         self._call: Call | None = None
         self._lost: Unreachable | None = None
@@ -332,6 +334,7 @@ def run(
 
 
 def _confirm(host: HostTransaction) -> None:
+    host.told_to_confirm = True
     host.do("confirm")
     host.confirmed = True
 
@@ -448,18 +451,31 @@ def _undo(fleet: Fleet, artifact: Artifact | None) -> None:
     def abort(host: HostTransaction) -> None:
         if host.begun and not host.over and not host.confirmed:
             host.do("abort")
+            host.undone = True
         elif artifact and not host.begun:
             host.remote.withdraw(artifact.name)
 
     report = fleet.reporter.event
+    errors: Mapping[str, HostwrightError] = {}
     try:
         fleet.each(abort)
-    except HostwrightError as error:
-        report("note", host="", detail=f"could not be undone at once, the hosts do it alone: {error.message}")
+    except Failures as failed:
+        errors = failed.errors
     confirmed = [host.name for host in fleet.hosts if host.confirmed]
-    if confirmed:
-        detail = f"{', '.join(confirmed)} keep the new release, the others go back; fab deploy ends it"
+    # Told to confirm, and lost: it may have done so, and then goes on by itself.
+    unknown = [host.name for host in fleet.hosts if host.told_to_confirm and not host.confirmed and not host.undone]
+    old = [host for host in fleet.hosts if host.begun and host.name not in (*confirmed, *unknown)]
+    late = [error.message for name, error in errors.items() if name not in unknown]
+    if late:
+        detail = "\n".join(late)
+        report("note", host="", detail=f"could not be undone at once, the hosts do it alone: {detail}")
+    if unknown:
+        detail = f"which release is live on {', '.join(unknown)} is not known: look with fab status"
+        report("note", host="", detail=detail)
+    if confirmed and old:
+        back = ", ".join(host.name for host in old)
+        detail = f"{', '.join(confirmed)} keep the new release, the old one comes back on {back}; fab deploy ends it"
         report("state", state="two releases", detail=detail)
-    elif any(host.begun for host in fleet.hosts):
-        old = any(host.served for host in fleet.hosts)
-        report("state", state="undone", detail="the old release serves" if old else "no release was live, and none is")
+    elif old and not unknown:
+        detail = "the old release serves" if any(host.served for host in old) else "no release was live, and none is"
+        report("state", state="undone", detail=detail)

@@ -135,7 +135,7 @@ class Engine:
         if wait:
             threading.Thread(target=self.end_later, args=(word, wait), daemon=True).start()
             return
-        if word == "ready" and last == self.behaviour.get("lost_after"):
+        if (word == "ready" and last == self.behaviour.get("lost_after")) or word == self.behaviour.get("lost_at"):
             self.lose(call)
             return
         if word == "abort":
@@ -234,6 +234,9 @@ class World:
 
     def states(self) -> list[str]:
         return [e["state"] for e in map(json.loads, self.out.getvalue().splitlines()) if e["event"] == "state"]
+
+    def notes(self) -> list[str]:
+        return [e["detail"] for e in map(json.loads, self.out.getvalue().splitlines()) if e["event"] == "note"]
 
     def barrier(self, earlier: str, later: str) -> None:
         """No host was told `later` before all had been told `earlier`."""
@@ -433,7 +436,7 @@ def test_a_host_that_can_not_confirm_goes_back_and_the_difference_is_told(world:
     assert world.words("web2")[-1] == "abort"
     assert world.words("web1")[-1] == world.words("web3")[-1] == "confirm"
     last = json.loads(world.out.getvalue().splitlines()[-1])
-    told = "web1, web3 keep the new release, the others go back; fab deploy ends it"
+    told = "web1, web3 keep the new release, the old one comes back on web2; fab deploy ends it"
     assert (last["state"], last["detail"]) == ("two releases", told)
 
 
@@ -561,10 +564,7 @@ def test_a_transaction_that_ends_before_its_time(world: World, step: str) -> Non
 def test_what_can_not_be_undone_at_once_is_told(world: World) -> None:
     error = refusal(lambda: deploy(world.fleet(web1={}, web2={"fail": ["standby", "abort"]})))
     assert error.message == "web2: standby failed"
-    notes = [e for e in map(json.loads, world.out.getvalue().splitlines()) if e["event"] == "note"]
-    assert [note["detail"] for note in notes] == [
-        "could not be undone at once, the hosts do it alone: web2: abort failed"
-    ]
+    assert world.notes() == ["could not be undone at once, the hosts do it alone: web2: abort failed"]
     assert world.words("web1")[-1] == "abort"
 
 
@@ -719,6 +719,39 @@ def test_a_connection_that_stays_away(world: World, monkeypatch: pytest.MonkeyPa
     assert error.message == "web2: no answer in time"
     assert world.words("web1")[-1] == "abort"
     assert "flip" not in [word for _, word in world.told]
+
+
+@pytest.mark.parametrize(
+    ("others", "last"),
+    [({}, "flipped"), ({"web2": {}}, "flipped"), ({"web2": {}, "web3": {"fail": ["confirm"]}}, "two releases")],
+)
+def test_of_a_host_that_is_lost_while_it_confirms_nobody_says_what_it_serves(
+    world: World, monkeypatch: pytest.MonkeyPatch, others: dict[str, Any], last: str
+) -> None:
+    monkeypatch.setattr(drive, "RECONNECT", 0.2)
+    fleet = world.fleet(web1={"lost_at": "confirm", "then": "gone"}, **others)
+    error = refusal(lambda: deploy(fleet))
+    assert "web1: no answer in time" in error.message
+    assert world.notes() == ["which release is live on web1 is not known: look with fab status"]
+    assert world.states()[-1] == last
+
+
+def test_a_host_that_confirmed_and_finished_by_itself_is_not_said_to_be_undone(world: World) -> None:
+    fleet = world.fleet(web1={})
+    real = Engine.end
+
+    def end(engine: Engine, word: str) -> None:
+        if word != "confirm":
+            real(engine, word)
+            return
+        engine.say({"event": "recovering", "do": "finish"})
+        engine.say({"event": "done", "do": "finish", "ok": True, "stopping": []})
+        engine.say({"event": "end", "result": "finished"})
+
+    world.engines["web1"].end = end.__get__(world.engines["web1"])
+    refusal(lambda: deploy(fleet))
+    assert world.notes() == ["which release is live on web1 is not known: look with fab status"]
+    assert world.states()[-1] == "flipped"
 
 
 def test_a_first_deploy_that_fails_has_no_old_release(world: World) -> None:

@@ -326,7 +326,11 @@ def run(
                 if isinstance(failed, Busy):
                     raise failed from None
             raise
-        finished = fleet.each(lambda host: host.finish())
+        try:
+            finished = fleet.each(lambda host: host.finish())
+        except KeyboardInterrupt:
+            reporter.event("note", host="", detail="the new release is live, and the hosts finish alone")
+            raise
         stopping = [unit for facts in finished.values() for unit in facts["stopping"]]
         reporter.event(
             "state", state="workers replaced", detail=", ".join(stopping) and f"still ending: {', '.join(stopping)}"

@@ -805,6 +805,19 @@ def test_an_interrupt_waits_for_the_confirm(world: World) -> None:
     sending.join()
     assert "abort" not in [word for _, word in world.told]
     assert world.states()[-1] == "confirmed"
+    assert world.notes() == ["the new release is live, and the hosts finish alone"]
+
+
+def test_an_interrupt_while_the_hosts_finish(world: World) -> None:
+    held = threading.Event()
+    fleet = world.fleet(web1={}, web2={"hold": {"finish": held}})
+    sending = interrupt(world, ["web1", "web2"], "finish")
+    with interrupts.noted(), pytest.raises(KeyboardInterrupt):
+        deploy(fleet)
+    sending.join()
+    held.set()
+    assert "abort" not in [word for _, word in world.told]
+    assert world.notes() == ["the new release is live, and the hosts finish alone"]
 
 
 def test_signs_of_life_reach_every_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

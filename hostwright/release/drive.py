@@ -296,12 +296,13 @@ def run(
             _begin(fleet, request, artifact, lock_wait)
             reporter.event("state", state="locked")
             prepared = fleet.do("prepare")
-            releases = {facts["release"] for facts in prepared.values()}
-            if len(releases) > 1:
+            releases = {host: facts["release"] for host, facts in prepared.items()}
+            if len(set(releases.values())) > 1:
+                named = ", ".join(f"{host}: {release}" for host, release in releases.items())
                 raise HostwrightError(
-                    f"the hosts would go to different releases: {', '.join(sorted(releases))}", "Name one."
+                    f"the hosts would go to different releases: {named}", "Bring them to one with: fab deploy"
                 )
-            reporter.event("state", state="uploaded" if artifact else "found", detail=releases.pop())
+            reporter.event("state", state="uploaded" if artifact else "found", detail=releases[fleet.leader.name])
             _wheels(fleet, prepared)
             built = _build(fleet, prepared, web)
             reporter.event("state", state="checked")

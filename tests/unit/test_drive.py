@@ -465,9 +465,10 @@ def test_migrations_that_are_left_to_somebody_else(world: World) -> None:
 
 
 def test_hosts_that_would_go_to_different_releases(world: World) -> None:
-    fleet = world.fleet(web1={"release": "r1"}, web2={"release": "r0"})
-    error = refusal(lambda: drive.run(fleet, site(), {"kind": "rollback", "owner": "ann"}))
-    assert str(error) == "the hosts would go to different releases: r0, r1\n  Name one."
+    fleet = world.fleet(web1={"release": "r1"}, web2={"release": "r0"}, web3={"release": "r1"})
+    error = refusal(lambda: drive.run(fleet, site(), {"kind": "restart", "owner": "ann"}))
+    told = "the hosts would go to different releases: web1: r1, web2: r0, web3: r1"
+    assert (str(error), error.exit_status) == (f"{told}\n  Bring them to one with: fab deploy", 1)
     assert world.words("web2") == ["begin", "prepare", "abort"]
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 import random
 import re
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import invoke
@@ -45,6 +50,10 @@ SITE = {
     "partitions": [{"table": "events", "key": "created_at", "adopt": "drain", "keep": None}],
 }
 """The site of `fab`."""
+
+DJANGOS = Path(__file__).resolve().parents[2] / ".cache" / "django"
+DJANGO_VERSIONS = ["installed", *(["2.2", "4.2"] if os.environ.get("HOSTWRIGHT_PG") == "all" or servers.own() else [])]
+"""Older ones where HOSTWRIGHT_PG is `all` or names a server of one's own."""
 
 
 @dataclass
@@ -181,6 +190,27 @@ def events(database: Database) -> Database:
         " FROM generate_series(0, 49) n ORDER BY n"
     )
     return database
+
+
+@pytest.fixture(scope="session", params=DJANGO_VERSIONS)
+def library(request: pytest.FixtureRequest, server: servers.Server) -> str:
+    """A directory with that version of Django, or nothing for the installed one."""
+    if request.param != "2.2":  # Django numbers rows by them since 4.1.
+        server.needs("identity columns")
+    if request.param == "installed":
+        return ""
+    pinned, target = Path(__file__).with_name(f"django-{request.param}.txt"), DJANGOS / request.param
+    if not target.exists():
+        DJANGOS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=DJANGOS) as directory:
+            argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
+            made = Path(directory) / "django"
+            done = subprocess.run([*argv, str(made), "-r", str(pinned)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                need(f"Django {request.param}", done.stderr.strip()[-300:], "pip has to reach a package index.")
+            with contextlib.suppress(OSError):  # Somebody else was faster.
+                made.rename(target)
+    return str(target)
 
 
 @pytest.fixture

@@ -1,49 +1,19 @@
-"""Django on a divided table gives what it gives on a plain one.
-
-Older Djangos too, where HOSTWRIGHT_PG is `all` or names a server of one's own.
-"""
+"""Django on a divided table gives what it gives on a plain one."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import need
-from tests.postgres import servers
 from tests.postgres.conftest import Database, spec
 
 HERE = Path(__file__).resolve().parent
-CACHE = HERE.parent.parent / ".cache" / "django"
-VERSIONS = ["installed", *(["2.2", "4.2"] if os.environ.get("HOSTWRIGHT_PG") == "all" or servers.own() else [])]
-
-
-@pytest.fixture(scope="session", params=VERSIONS)
-def library(request: pytest.FixtureRequest, server: servers.Server) -> str:
-    """A directory with that version of Django, or nothing for the installed one."""
-    if request.param != "2.2":  # Django numbers rows by them since 4.1.
-        server.needs("identity columns")
-    if request.param == "installed":
-        return ""
-    pinned, target = HERE / f"django-{request.param}.txt", CACHE / request.param
-    if not target.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as directory:
-            argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]
-            made = Path(directory) / "django"
-            done = subprocess.run([*argv, str(made), "-r", str(pinned)], capture_output=True, text=True, check=False)
-            if done.returncode:
-                need(f"Django {request.param}", done.stderr.strip()[-300:], "pip has to reach a package index.")
-            with contextlib.suppress(OSError):  # Somebody else was faster.
-                made.rename(target)
-    return str(target)
 
 
 def django(verb: str, database: Database, library: str, keyed: bool = False) -> dict[str, Any]:

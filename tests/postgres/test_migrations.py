@@ -13,7 +13,6 @@ import psycopg2
 import pytest
 
 from tests.postgres.conftest import NOW, Database, spec
-from tests.postgres.test_django import library  # noqa: F401
 
 PROGRAM = Path(__file__).with_name("django_migrations.py")
 ROWS = (
@@ -22,7 +21,7 @@ ROWS = (
 )
 
 
-def migrate(verb: str, database: Database, library: str) -> list[Any]:  # noqa: F811
+def migrate(verb: str, database: Database, library: str) -> list[Any]:
     done = subprocess.run(
         [sys.executable, str(PROGRAM), verb, database.server.dsn(database.name, "shop")],
         capture_output=True,
@@ -66,7 +65,7 @@ def test_a_key_that_is_renamed(events: Database, strategy: str) -> None:
     ],
     ids=["attach", "drain", "copy", "landing"],
 )
-def test_every_operation(database: Database, values: dict[str, Any], library: str) -> None:  # noqa: F811
+def test_every_operation(database: Database, values: dict[str, Any], library: str) -> None:
     if values["strategy"] == "declarative":
         database.server.needs("declarative")
     migrate("create", database, library)

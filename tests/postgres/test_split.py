@@ -23,7 +23,7 @@ from hostwright.partition.spec import SplitSpec
 from hostwright.partition.split import catalog, plan, verify
 from hostwright.tasks import _fleet
 from tests.postgres.conftest import RECORDING, SITE, Database, sessions, until_it_waits
-from tests.postgres.test_django import django, library, plain, with_the_conflict  # noqa: F401
+from tests.postgres.test_django import django, plain, with_the_conflict
 
 ARTICLES = """
 CREATE TABLE tags (id serial PRIMARY KEY, name text);
@@ -759,7 +759,7 @@ def test_counters_that_many_count_up(articles: Database, table: str) -> None:
     assert refused == [] or table == "articles"
 
 
-def test_django_gets_what_it_gets_on_a_plain_table(database: Database, library: str) -> None:  # noqa: F811
+def test_django_gets_what_it_gets_on_a_plain_table(database: Database, library: str) -> None:
     expected = plain(database, library)
     split(database, SplitSpec(table="events", wide=["payload"]))
     # INSERT ... ON CONFLICT DO NOTHING reaches the view's trigger as a plain INSERT.

@@ -170,7 +170,7 @@ site:
     requirements: []
     project: .
     extras: [postgres, redis]
-    packages: [gunicorn==23.0.0, setuptools<81]
+    packages: [gunicorn==23.0.0, kombu<5.6, setuptools<81]
   web:
     wsgi: pretalx.wsgi:application
     domains: [talks.example.com]

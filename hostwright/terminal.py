@@ -70,6 +70,12 @@ def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -
 
     call = remote.call(request)
 
+    def complain() -> None:
+        # As it comes: one that is not read holds the command up.
+        while block := call.channel.recv_stderr(65536):
+            sys.stderr.buffer.write(block)
+            sys.stderr.buffer.flush()
+
     def feed() -> None:
         with contextlib.suppress(OSError):
             while source is not None and (block := source.read(65536)):
@@ -78,6 +84,8 @@ def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -
 
     data = _started(call)
     threading.Thread(target=feed, daemon=True).start()
+    complaining = threading.Thread(target=complain, daemon=True)
+    complaining.start()
     while True:
         try:
             target.write(data)
@@ -88,9 +96,5 @@ def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -
         data = call.channel.recv(65536)
         if not data:
             break
-    status = call.channel.recv_exit_status()
-    complaint = bytearray()
-    while block := call.channel.recv_stderr(65536):
-        complaint += block
-    sys.stderr.write(complaint.decode(errors="replace"))
-    return status
+    complaining.join()
+    return call.channel.recv_exit_status()

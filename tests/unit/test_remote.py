@@ -374,7 +374,7 @@ class Channel:
         return bool(self.stderr)
 
     def recv_stderr(self, size: int) -> bytes:
-        return self.stderr.pop(0)
+        return self.stderr.pop(0) if self.stderr else b""
 
     def exit_status_ready(self) -> bool:
         return True

@@ -1,9 +1,10 @@
-"""A command on a host, at the terminal of this process: with a pseudo-terminal in its place."""
+"""A command on a host: at the terminal of this process, with a pseudo-terminal in its place, or through pipes."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import pty
@@ -14,12 +15,15 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import paramiko
 import pytest
 
 from hostwright import remote, terminal
 from hostwright.errors import HostwrightError
+from tests.unit import ssh
 
 REQUEST = {"verb": "exec", "manage": ["shell"]}
 
@@ -173,3 +177,50 @@ def test_a_refusal_is_found_behind_the_echo_of_the_request(screen: Screen) -> No
 
     with pytest.raises(HostwrightError, match=r"^web1: nothing is deployed yet$"):
         attached(screen, channel, play)
+
+
+# --- without a terminal
+
+
+def reached(transport: paramiko.Transport) -> remote.Remote:
+    """A host at the other end of `transport`."""
+    host = remote.Remote("web1", {}, "shop")
+    host._connection = SimpleNamespace(transport=transport, is_connected=True)
+    return host
+
+
+def test_a_command_that_complains_much_is_not_held_up() -> None:
+    much = b"x" * (3 << 20)  # More than a channel takes that nobody reads.
+    shown = threading.Event()
+
+    def command(channel: paramiko.Channel) -> None:
+        channel.settimeout(10)
+        with contextlib.closing(channel):
+            channel.recv(4096)
+            channel.sendall(b"\x1e\n")
+            channel.sendall_stderr(much)
+            shown.wait(10)
+            channel.sendall(b"rows")
+            channel.send_exit_status(3)
+
+    class Errors(io.RawIOBase):
+        """Standard error, which says when it has shown all of it."""
+
+        said = 0
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            self.said += len(data)
+            if self.said == len(much):
+                shown.set()
+            return len(data)
+
+    errors, output = Errors(), io.BytesIO()
+    with ssh.served(command) as (transport, _), pytest.MonkeyPatch.context() as patches:
+        patches.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(errors)))
+        # The output comes once all complaints were shown.
+        assert terminal.copy(reached(transport), REQUEST, None, output) == 3
+    assert shown.is_set()
+    assert (output.getvalue(), errors.said) == (b"rows", len(much))

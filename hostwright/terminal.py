@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hostwright.errors import HostwrightError
-from hostwright.remote import LINE_LIMIT, Call, Remote
+from hostwright.remote import LINE_LIMIT, Call, Remote, Unreachable
 
 READY = re.compile(rb"\x1e\r?\n")
 """What the engine prints before the command's own output; before it, a terminal echoes the request."""
@@ -50,7 +50,7 @@ def attach(remote: Remote, request: Mapping[str, Any]) -> int:
                 os.write(1, data)
             if 0 in ready:
                 call.channel.sendall(os.read(0, 4096))
-    return call.channel.recv_exit_status()
+    return _status(call)
 
 
 def _started(call: Call) -> bytes:
@@ -62,6 +62,14 @@ def _started(call: Call) -> bytes:
             raise call.refusal(seen)
         seen += data
     return seen[found.end() :]
+
+
+def _status(call: Call) -> int:
+    """The command's exit status. Raises Unreachable where the connection ended before it came."""
+    status = call.channel.recv_exit_status()
+    if status == -1:
+        raise Unreachable(f"{call.remote.name}: the connection was lost; it may still be under way there")
+    return status
 
 
 def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -> int:
@@ -97,4 +105,4 @@ def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -
         if not data:
             break
     complaining.join()
-    return call.channel.recv_exit_status()
+    return _status(call)

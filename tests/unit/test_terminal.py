@@ -26,6 +26,7 @@ from hostwright.errors import HostwrightError
 from tests.unit import ssh
 
 REQUEST = {"verb": "exec", "manage": ["shell"]}
+LOST = "web1: the connection was lost; it may still be under way there"
 
 
 class Channel:
@@ -168,6 +169,19 @@ def test_the_terminal_is_as_before_where_the_connection_breaks(screen: Screen) -
     assert screen.state() == before
 
 
+def test_a_connection_that_is_lost_is_no_status_of_the_command(screen: Screen) -> None:
+    channel = Channel(status=-1)
+
+    def play() -> None:
+        channel.far.recv(4096)
+        channel.far.sendall(b"\x1e\r\n")
+        screen.await_raw()
+
+    with pytest.raises(remote.Unreachable) as caught:
+        attached(screen, channel, play)
+    assert caught.value.message == LOST
+
+
 def test_a_refusal_is_found_behind_the_echo_of_the_request(screen: Screen) -> None:
     channel = Channel(status=2)
 
@@ -224,3 +238,16 @@ def test_a_command_that_complains_much_is_not_held_up() -> None:
         assert terminal.copy(reached(transport), REQUEST, None, output) == 3
     assert shown.is_set()
     assert (output.getvalue(), errors.said) == (b"rows", len(much))
+
+
+def test_a_connection_that_is_lost_without_a_terminal() -> None:
+    def command(channel: paramiko.Channel) -> None:
+        channel.recv(4096)
+        channel.sendall(b"\x1e\n")
+        channel.sendall(b"rows")
+        channel.get_transport().close()
+
+    output = io.BytesIO()
+    with ssh.served(command) as (transport, _), pytest.raises(remote.Unreachable) as caught:
+        terminal.copy(reached(transport), REQUEST, None, output)
+    assert (output.getvalue(), caught.value.message) == (b"rows", LOST)

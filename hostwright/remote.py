@@ -34,6 +34,9 @@ PROTOCOL = 2
 LINE_LIMIT = 1 << 20
 """Bytes of a line that an engine may say."""
 
+BROKEN = (OSError, EOFError, paramiko.SSHException)
+"""What paramiko raises where a connection breaks, or has been closed."""
+
 
 class Unreachable(HostwrightError):
     """A host that can't be talked to, or no longer."""
@@ -248,8 +251,8 @@ class Remote:
             if tty:
                 opened.get_pty(term=tty[0], width=tty[1], height=tty[2])
             opened.exec_command(command)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise Unreachable(f"{self.name}: the connection broke: {error or type(error).__name__}") from None
+        except BROKEN as error:
+            raise Unreachable(f"{self.name}: the connection broke: {_reason(error)}") from None
         return opened
 
     def upload(self, source: IO[bytes], name: str) -> None:
@@ -260,13 +263,13 @@ class Remote:
             self._connection.sftp().putfo(source, f"/srv/{self.site}/incoming/{name}")
         except FileNotFoundError:
             raise BadInput(f"{self.name}: the host is not set up for {self.site}", PROVISION) from None
-        except (OSError, paramiko.SSHException, EOFError) as error:
+        except BROKEN as error:
             raise HostwrightError(f"{self.name}: the upload failed: {error}", "Is its disk full?") from None
 
     def withdraw(self, name: str) -> None:
         """Take an upload back that no transaction took; where that fails, the engine removes it a day later."""
         if self._connection is not None:
-            with contextlib.suppress(OSError, paramiko.SSHException, EOFError):
+            with contextlib.suppress(*BROKEN):
                 self._connection.sftp().remove(f"/srv/{self.site}/incoming/{name}")
 
     def call(self, request: Mapping[str, Any], tty: tuple[str, int, int] | None = None) -> Call:
@@ -274,8 +277,8 @@ class Remote:
         channel = self.channel(engine_command(self.site), tty)
         try:
             channel.sendall(json.dumps({**request, "protocol": PROTOCOL}).encode() + b"\n")
-        except OSError as error:
-            raise Unreachable(f"{self.name}: the connection broke: {error}") from None
+        except BROKEN as error:
+            raise Unreachable(f"{self.name}: the connection broke: {_reason(error)}") from None
         return Call(self, channel)
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,8 +328,8 @@ class Call:
     def send(self, command: Mapping[str, Any]) -> None:
         try:
             self.channel.sendall(json.dumps(command).encode() + b"\n")
-        except OSError as error:
-            raise Unreachable(f"{self.remote.name}: the connection broke: {error}") from None
+        except BROKEN as error:
+            raise Unreachable(f"{self.remote.name}: the connection broke: {_reason(error)}") from None
 
     def event(self) -> dict[str, Any] | None:
         """The next event, or None where the other side is done. Raises what an error event says."""

@@ -441,6 +441,23 @@ def test_no_answer(ask: Any, channel: Channel, kind: type, message: str) -> None
     assert channel.closed
 
 
+@pytest.mark.parametrize(
+    ("error", "said"), [(OSError("Socket is closed"), "Socket is closed"), (EOFError(), "EOFError")]
+)
+def test_a_connection_that_breaks_under_a_request(ask: Any, error: Exception, said: str) -> None:
+    class Closed(Channel):
+        def sendall(self, data: bytes) -> None:
+            raise error
+
+    closed: Any = Closed()
+    with pytest.raises(remote.Unreachable) as caught:
+        ask(closed)
+    assert caught.value.message == f"web1: the connection broke: {said}"
+    with pytest.raises(remote.Unreachable) as caught:
+        remote.Call(remote.Remote("web1", {}, "shop"), closed).send({"do": "ping"})
+    assert caught.value.message == f"web1: the connection broke: {said}"
+
+
 def test_an_answer_that_can_not_be_right(ask: Any) -> None:
     with pytest.raises(HostwrightError) as caught:
         ask(Channel(b'{"event": "releases", "releases": "canary"}\n'), "releases")

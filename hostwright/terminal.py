@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hostwright.errors import HostwrightError
-from hostwright.remote import LINE_LIMIT, Call, Remote, Unreachable
+from hostwright.remote import BROKEN, LINE_LIMIT, Call, Remote, Unreachable
 
 READY = re.compile(rb"\x1e\r?\n")
 """What the engine prints before the command's own output; before it, a terminal echoes the request."""
@@ -49,7 +49,10 @@ def attach(remote: Remote, request: Mapping[str, Any]) -> int:
                     break
                 os.write(1, data)
             if 0 in ready:
-                call.channel.sendall(os.read(0, 4096))
+                try:
+                    call.channel.sendall(os.read(0, 4096))
+                except BROKEN:
+                    both.remove(0)  # The command has ended; what it said last is still to come.
     return _status(call)
 
 
@@ -85,7 +88,7 @@ def copy(remote: Remote, request: Mapping[str, Any], source: Any, target: Any) -
             sys.stderr.buffer.flush()
 
     def feed() -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*BROKEN):
             while source is not None and (block := source.read(65536)):
                 call.channel.sendall(block)
             call.channel.shutdown_write()

@@ -169,6 +169,29 @@ def test_the_terminal_is_as_before_where_the_connection_breaks(screen: Screen) -
     assert screen.state() == before
 
 
+@pytest.mark.parametrize("error", [OSError("Socket is closed"), EOFError()])
+def test_what_is_typed_when_the_command_has_ended_goes_nowhere(screen: Screen, error: Exception) -> None:
+    channel, before = Channel(status=3), screen.state()
+    typed = threading.Event()
+
+    def closed(data: bytes) -> None:
+        typed.set()
+        raise error
+
+    def play() -> None:
+        channel.far.recv(4096)
+        channel.far.sendall(b"\x1e\r\n>>> ")
+        screen.await_raw()
+        channel.sendall = closed
+        os.write(screen.person, b"x")
+        assert typed.wait(10)
+        channel.far.sendall(b"bye")
+
+    assert attached(screen, channel, play) == (3, [("vt100", 100, 30)])
+    assert screen.shown(until=b"bye") == b">>> bye"
+    assert screen.state() == before
+
+
 def test_a_connection_that_is_lost_is_no_status_of_the_command(screen: Screen) -> None:
     channel = Channel(status=-1)
 

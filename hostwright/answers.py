@@ -41,10 +41,16 @@ class Lock(Answer):
     since: str | None = None
 
 
+class Transaction(Answer):
+    owner: str | None = None
+    release: str | None = None
+    since: Seconds | None = None
+
+
 class Status(Answer):
     current: Current | None
     previous: str | None
-    transaction: dict[str, Any] | None
+    transaction: Transaction | None
     lock: Lock | None
     units: list[Unit]
     maintenance: bool

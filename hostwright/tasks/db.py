@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hostwright import console
-from hostwright.errors import BadInput, HostwrightError
+from hostwright.errors import BadInput, Busy, HostwrightError
 from hostwright.remote import Remote
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
@@ -54,13 +55,32 @@ def restore(c: Any, source: str, inventory: str = "", database: str = "", yes: b
     path = Path(source)
     if not path.is_file():
         raise BadInput(f"--source: there is no file {source}", "fab db.dump writes one.")
-    remote = _remote(inventory)
+    found = _fleet.inventory(inventory)
+    from hostwright.contract import app_hosts
+
+    remote = _fleet.remotes(found, [_fleet.database_host(found)])[0]
+    _refuse_beside_a_deploy(_fleet.ask_all(found, app_hosts(found.groups), {"verb": "status"}))
     console.confirm(f"Replace the tables of {database or 'the database'} on {remote.name} by those in {source}?", yes)
     with path.open("rb") as dumped:
         status = copy(remote, {"verb": "db", "do": "restore", "database": database or None}, dumped, sys.stdout.buffer)
     if status:
         raise HostwrightError(f"{remote.name}: pg_restore failed with status {status}; nothing was changed")
     print(f"{remote.name}: {database or 'the database'} is that of {source}")
+
+
+def _refuse_beside_a_deploy(answers: Mapping[str, dict[str, Any] | HostwrightError]) -> None:
+    """Raise Busy where a host's status has a deploy under way: the new release would get the old tables."""
+    for host, answer in answers.items():
+        if isinstance(answer, HostwrightError):
+            print(f"note: whether a deploy is under way on {host} is not known: {answer.message}", file=sys.stderr)
+        elif answer["lock"] is not None:
+            owner, release, since = (answer["lock"].get(key) for key in ("owner", "release", "since"))
+            what = f"{owner or 'someone'} is deploying {release or '?'} since {since or '?'}"
+            raise Busy(f"{host}: {what}", "Restore once fab status shows no deploy.")
+        elif answer["transaction"]:
+            owner, release, since = (answer["transaction"].get(key) for key in ("owner", "release", "since"))
+            what = f"a deploy of {release or '?'} by {owner or 'someone'} since {console.since(since)} was interrupted"
+            raise Busy(f"{host}: {what}", "The next fab deploy ends it; restore then.")
 
 
 @task(help={"database": "default: the site's first"})

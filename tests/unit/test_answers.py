@@ -77,6 +77,7 @@ def test_answers_that_are_right() -> None:
         ({"current": {"release": "r", "slot": None, "since": "1"}}, "status.current.since: must be a number"),
         ({"maintenance": "yes"}, "status.maintenance: must be true or false"),
         ({"transaction": "x"}, "status.transaction: must be a mapping of keys"),
+        ({"transaction": {"since": "1"}}, "status.transaction.since: must be a number"),
         ({"lock": {"since": 1}}, "status.lock.since: must be text: put it in quotes"),
     ],
 )

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from hostwright import config, terminal
+from hostwright import config, console, terminal
+from hostwright.errors import HostwrightError
 from hostwright.inventory import Inventory
 from hostwright.remote import Remote
 from hostwright.tasks import _fleet, db, site
@@ -21,6 +22,8 @@ FOUND = Inventory(
     {"web1": {}, "web2": {}, "db1": {}},
 )
 
+IDLE: dict[str, Any] = {"lock": None, "transaction": None}
+
 
 class Hosts:
     """All hosts: they note what they are asked for, and each command prints `output` and ends with `status`."""
@@ -30,6 +33,11 @@ class Hosts:
         self.output = b""
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
         self.given = b""
+        self.status_of: dict[str, dict[str, Any] | HostwrightError] = {"web1": IDLE, "web2": IDLE}
+
+    def ask_all(self, found: Inventory, hosts: list[str], request: Mapping[str, Any]) -> dict[str, Any]:
+        assert request == {"verb": "status"}
+        return {host: self.status_of[host] for host in hosts}
 
     def attach(self, remote: Remote, request: Mapping[str, Any]) -> int:
         self.asked.append((remote.name, request))
@@ -45,6 +53,7 @@ class Hosts:
 def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
     made = Hosts()
     monkeypatch.setattr(_fleet, "inventory", lambda name: FOUND)
+    monkeypatch.setattr(_fleet, "ask_all", made.ask_all)
     monkeypatch.setattr(terminal, "attach", made.attach)
     monkeypatch.setattr(terminal, "copy", made.copy)
     return made
@@ -132,7 +141,51 @@ def test_a_restore(hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[s
     )
 
 
-def test_a_restore_without_a_file(hosts: Hosts, tmp_path: Path) -> None:
+LOCK = {"owner": "ann@pc", "release": "r2", "op": "x", "since": "2026-11-30T03:00:00+0000"}
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (
+            {"lock": LOCK, "transaction": {"owner": "ann@pc"}},
+            "ann@pc is deploying r2 since 2026-11-30T03:00:00+0000\n  Restore once fab status shows no deploy.",
+        ),
+        (
+            {"lock": {}, "transaction": None},
+            "someone is deploying ? since ?\n  Restore once fab status shows no deploy.",
+        ),
+        (
+            {"lock": None, "transaction": {"owner": "ann@pc", "release": "r2", "since": 1.5}},
+            f"a deploy of r2 by ann@pc since {console.since(1.5)} was interrupted"
+            "\n  The next fab deploy ends it; restore then.",
+        ),
+    ],
+    ids=["under way", "of nobody knows whom", "interrupted"],
+)
+def test_a_restore_beside_a_deploy(hosts: Hosts, tmp_path: Path, status: dict[str, Any], message: str) -> None:
+    file = tmp_path / "x.dump"
+    file.write_bytes(b"PGDMP")
+    hosts.status_of["web2"] = status
+    # Nobody is asked whether to: that would be refused where nobody is there.
+    assert refusal(lambda: db.restore.body(None, str(file))) == (75, f"error: web2: {message}")
+    assert hosts.asked == []
+
+
+def test_a_restore_without_an_answer_from_a_host(
+    hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "x.dump"
+    file.write_bytes(b"PGDMP")
+    hosts.status_of["web1"] = HostwrightError("web1: the connection was lost")
+    db.restore.body(None, str(file), yes=True)
+    assert hosts.given == b"PGDMP"
+    assert capsys.readouterr().err == (
+        "note: whether a deploy is under way on web1 is not known: web1: the connection was lost\n"
+    )
+
+
+def test_a_restore_without_a_file_a_file(hosts: Hosts, tmp_path: Path) -> None:
     assert refusal(lambda: db.restore.body(None, f"{tmp_path}/none", yes=True)) == (
         2,
         f"error: --source: there is no file {tmp_path}/none\n  fab db.dump writes one.",

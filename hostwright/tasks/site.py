@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +136,17 @@ def rollback(
 
         release_name(release)
     found, hosts = _fleet.read(inventory, limit)
-    listed = _fleet.remotes(found, hosts[:1])[0].ask({"verb": "releases"})["releases"]
-    target, newer = _target(listed, release)
-    applied = [f"{app}.{name}" for row in newer for app, name in row["applied"] or []]
+    answers = _fleet.ask_all(found, hosts, {"verb": "releases"})
+    listed: dict[str, list[dict[str, Any]]] = {}
+    failed: dict[str, HostwrightError] = {}
+    for host, answer in answers.items():
+        if isinstance(answer, HostwrightError):
+            failed[host] = answer
+        else:
+            listed[host] = answer["releases"]
+    if failed:
+        raise Failures(failed)
+    target, applied = _target(listed, release)
     question = f"Roll {found.site.name} back to {target} on {', '.join(hosts)}?"
     if migrations:
         question += f" Migrations that it does not have are undone: {', '.join(applied) or 'none that are known of'}."
@@ -148,27 +158,47 @@ def rollback(
     _transact(found, hosts, request, json, migrations=migrations, lock_wait=lock_wait, junit=junit)
 
 
-def _target(listed: list[dict[str, Any]], release: str) -> tuple[str, list[dict[str, Any]]]:
-    """The release to go back to, and those that are newer than it, newest first.
+def _target(listed: Mapping[str, list[dict[str, Any]]], release: str) -> tuple[str, list[str]]:
+    """The release to go back to, by the releases of each host, and the migrations that came with newer ones.
 
-    Without a name it is the newest good one that is older than the current: going back twice goes back two.
+    Without a name it is the newest good one of all hosts that is older than the newest that one of them is on: going
+    back twice goes back two, and where some hosts have gone back already, the others follow.
     """
-    current = next((row for row in listed if row["current"]), None)
+    fleet: dict[str, dict[str, dict[str, Any]]] = {}
+    for host, rows in listed.items():
+        for row in rows:
+            fleet.setdefault(row["release"], {})[host] = row
+    created = {name: min(row["created"] for row in there.values()) for name, there in fleet.items()}
+    newest_first = sorted(fleet, key=lambda name: created[name], reverse=True)
+    current = next((name for name in newest_first if any(row["current"] for row in fleet[name].values())), None)
     if current is None:
         raise BadInput("nothing is deployed yet", "Use: fab deploy")
 
-    def wanted(row: dict[str, Any]) -> bool:
-        if release:
-            return bool(row["release"] == release)
-        return bool(row["status"] == "good" and row["created"] < current["created"])
+    def have(name: str) -> list[str]:
+        """The hosts that can go back to it. Of one that is named, the engine says it where it was never live."""
+        return [host for host, row in fleet[name].items() if release or row["status"] == "good"]
 
-    row = next(filter(wanted, listed), None)
-    if row is None:
+    if release:
+        wanted = [release] if release in fleet else []
+    else:
+        wanted = [name for name in newest_first if created[name] < created[current] and have(name)]
+    if not wanted:
         raise BadInput(
             f"there is no release {release}" if release else "there is no earlier release to go back to",
             "fab releases lists those that are there.",
         )
-    return row["release"], [other for other in listed if other["created"] > row["created"]]
+    target = next((name for name in wanted if len(have(name)) == len(listed)), wanted[0])
+    missing = [host for host in listed if host not in have(target)]
+    if missing:
+        commits = [row["commit"] for row in fleet[target].values() if re.fullmatch("[0-9a-f]{40}", row["commit"] or "")]
+        raise BadInput(
+            f"the release {target} is not on {', '.join(missing)}, or was never live there",
+            f"Use: fab deploy{f' --ref {commits[0]}' if commits else ''}",
+        )
+    if all(row["current"] for row in fleet[target].values()):
+        raise BadInput(f"the release {target} is the current one already", "fab releases lists the others.")
+    newer = [row for name in newest_first if created[name] > created[target] for row in fleet[name].values()]
+    return target, list(dict.fromkeys(f"{app}.{name}" for row in newer for app, name in row["applied"] or []))
 
 
 @task()
@@ -259,7 +289,6 @@ def logs(
     c: Any, inventory: str = "", limit: str = "", follow: bool = False, process: str = "*", lines: int = 50
 ) -> None:
     """Show what the site's services say, on all hosts."""
-    import re
     import threading
     from queue import SimpleQueue
 

@@ -97,5 +97,7 @@ def test_what_is_read_of_an_answer_that_passes_can_be_used(changes: dict[str, An
     row = json.loads(json.dumps({**ROW, **changes}))
     if answers.problem("releases", {"releases": [row, ROW]}) == "":
         console.since(row["created"])
-        _, newer = site._target([row, ROW], "r1")
-        assert all(len(pair) == 2 for row in newer for pair in row["applied"] or [])
+        older = {**ROW, "release": "r0", "current": False, "created": 0.5}
+        target, applied = site._target({"web1": [ROW, older], "web2": [row, older]}, "r0")
+        assert target == "r0"
+        assert all(isinstance(migration, str) for migration in applied)

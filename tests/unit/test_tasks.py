@@ -73,42 +73,87 @@ def test_common_options_are_described() -> None:
 # --- rollback
 
 
+COMMIT = "c" * 40
+
+
 def release(name: str, created: float, **more: Any) -> dict[str, Any]:
-    row = {"release": name, "created": created, "current": False, "previous": False, "applied": [], "status": "good"}
+    row = {"release": name, "created": created, "current": False, "applied": [], "status": "good", "commit": None}
     return {**row, **more}
 
 
 LISTED = [
-    release("r4", 4, previous=True),
-    release("r3", 3, current=True, applied=[["a", "3"]]),
+    release("r4", 4, applied=[["a", "4"]]),
+    release("r3", 3, current=True, applied=[["a", "3"], ["b", "1"]]),
     release("r2b", 2.5, status="built"),
     release("r2", 2),
     release("r1", 1, applied=[["a", "1"]]),
 ]
+ON_2 = [release("r2", 2.1, current=True), release("r1", 1.1)]
+NEW = [release("r2", 5, current=True)]
+NEVER = [release("r2", 2.1, current=True), release("r1", 1.1, status="built")]
+WITH_COMMITS = [release("r2", 2, current=True), release("r1", 1, commit=COMMIT), release("r0", 0)]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "target", "newer"),
-    [("", "r2", ["r4", "r3", "r2b"]), ("r1", "r1", ["r4", "r3", "r2b", "r2"]), ("r3", "r3", ["r4"])],
-)
-def test_what_a_rollback_goes_back_to(wanted: str, target: str, newer: list[str]) -> None:
-    found, rows = site._target(LISTED, wanted)
-    assert (found, [row["release"] for row in rows]) == (target, newer)
-
-
-@pytest.mark.parametrize(
-    ("listed", "wanted", "message"),
+    ("listed", "wanted", "target", "applied"),
     [
-        ([], "", "nothing is deployed yet"),
-        ([release("r1", 1)], "r1", "nothing is deployed yet"),
-        ([release("r1", 1, current=True)], "", "there is no earlier release to go back to"),
-        (LISTED, "r9", "there is no release r9"),
+        ([LISTED], "", "r2", ["a.4", "a.3", "b.1"]),
+        ([LISTED], "r1", "r1", ["a.4", "a.3", "b.1"]),
+        ([LISTED], "r4", "r4", []),
+        # Hosts on two releases come together on the older one, whichever of them comes first.
+        ([LISTED, ON_2], "", "r2", ["a.4", "a.3", "b.1"]),
+        ([ON_2, LISTED], "", "r2", ["a.4", "a.3", "b.1"]),
+        ([ON_2, LISTED], "r2", "r2", ["a.4", "a.3", "b.1"]),
+        # Not to one that a host does not have.
+        ([WITH_COMMITS, [release("r2", 2, current=True), release("r0", 0)]], "", "r0", []),
+        # A migration was applied by one host, whichever that was.
+        ([ON_2, [release("r2", 2, current=True, applied=[["a", "2"]]), release("r1", 1)]], "", "r1", ["a.2"]),
+        # A host that came later has had the release later.
+        ([LISTED, [release("r3", 9, current=True), release("r2", 8)]], "", "r2", ["a.4", "a.3", "b.1"]),
     ],
 )
-def test_nothing_to_go_back_to(listed: list[dict[str, Any]], wanted: str, message: str) -> None:
+def test_what_a_rollback_goes_back_to(
+    listed: list[list[dict[str, Any]]], wanted: str, target: str, applied: list[str]
+) -> None:
+    hosts = {f"web{number + 1}": rows for number, rows in enumerate(listed)}
+    assert site._target(hosts, wanted) == (target, applied)
+
+
+LACKING = "the release r1 is not on {}, or was never live there"
+
+
+@pytest.mark.parametrize(
+    ("listed", "wanted", "message", "hint"),
+    [
+        ([[]], "", "nothing is deployed yet", "Use: fab deploy"),
+        ([[], [release("r1", 1)]], "r1", "nothing is deployed yet", "Use: fab deploy"),
+        (
+            [[release("r1", 1, current=True)]],
+            "",
+            "there is no earlier release to go back to",
+            "fab releases lists those that are there.",
+        ),
+        ([LISTED], "r9", "there is no release r9", "fab releases lists those that are there."),
+        ([LISTED], "r3", "the release r3 is the current one already", "fab releases lists the others."),
+        ([ON_2, NEVER], "r2", "the release r2 is the current one already", "fab releases lists the others."),
+        ([WITH_COMMITS, NEW], "", LACKING.format("web2"), f"Use: fab deploy --ref {COMMIT}"),
+        ([NEW, WITH_COMMITS, []], "", LACKING.format("web1, web3"), f"Use: fab deploy --ref {COMMIT}"),
+        ([NEW, WITH_COMMITS], "r1", LACKING.format("web1"), f"Use: fab deploy --ref {COMMIT}"),
+        ([ON_2, NEW], "", LACKING.format("web2"), "Use: fab deploy"),
+        ([ON_2, NEVER], "", LACKING.format("web2"), "Use: fab deploy"),
+        (
+            [[release("r2", 2, current=True), release("r1", 1, commit="1.0")], NEW],
+            "",
+            LACKING.format("web2"),
+            "Use: fab deploy",
+        ),
+    ],
+)
+def test_nothing_to_go_back_to(listed: list[list[dict[str, Any]]], wanted: str, message: str, hint: str) -> None:
+    hosts = {f"web{number + 1}": rows for number, rows in enumerate(listed)}
     with pytest.raises(BadInput) as caught:
-        site._target(listed, wanted)
-    assert caught.value.message == message
+        site._target(hosts, wanted)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
 # --- every host at once
@@ -237,6 +282,28 @@ def test_a_dry_run_shows_batches(
     site.deploy.body(None, dry_run=True, json=True, batch=1)
     steps = json.loads(capsys.readouterr().out)["steps"]
     assert [step["hosts"] for step in steps if step["do"] == "flip"] == [["web1"], ["web2"]]
+
+
+def test_a_rollback_takes_all_hosts_to_one_release(
+    fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    told = []
+
+    def run(hosts: drive.Fleet, site: Any, request: dict[str, Any], *_: Any, **__: Any) -> None:
+        told.append(([host.name for host in hosts.hosts], request["kind"], request["release"]))
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(drive, "run", run)
+    fleet.update(web1={"releases": ON_2}, web2={"releases": LISTED})
+    site.rollback.body(None, yes=True)
+    assert told == [(["web1", "web2"], "rollback", "r2")]
+    assert capsys.readouterr().err == (
+        "note: these migrations stay applied: a.4, a.3, b.1 (--migrations undoes them)\n"
+    )
+    fleet["web2"] = BadInput("web2: no", "Look")
+    with pytest.raises(Exit) as caught:
+        site.rollback.body(None, yes=True)
+    assert (caught.value.code, caught.value.message, len(told)) == (2, "error: web2: no\n  Look", 1)
 
 
 # --- logs

@@ -239,7 +239,7 @@ def releases(c: Any, inventory: str = "", limit: str = "", json: bool = False) -
 
 @task()
 def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> None:
-    """Show hosts x services x release x slot x since; status 1 where the fleet is not of one release."""
+    """Show hosts x services x release x slot x since; status 1 where something is not as it should be."""
     found, hosts = _fleet.read(inventory, limit)
     answers = _fleet.ask_all(found, hosts, {"verb": "status"})
     rows, serving, problems = [], set(), []
@@ -257,12 +257,15 @@ def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> 
             (host, "release", current["release"], current["slot"] or "", state, console.since(current["since"]))
         )
         for unit in answer["units"]:
-            service, _, instance = unit["unit"].removesuffix(".service").partition("@")
+            service, _, instance = unit["unit"].rpartition(".")[0].partition("@")
             slot = instance if service == f"{found.site.name}-web" else ""
-            release = current["release"] if slot == current["slot"] else instance.rpartition(".")[0]
+            # A timer, which has no instance, starts what is current.
+            release = current["release"] if slot == current["slot"] or not instance else instance.rpartition(".")[0]
             rows.append((host, service, release, slot, unit["state"], console.since(unit["since"])))
             if unit["state"] not in ("active", "activating", "deactivating"):
-                problems.append(f"{host}: {unit['unit']} is {unit['state']}")
+                dies = unit["state"] == "auto-restart"
+                said = "died, and is about to be started again" if dies else f"is {unit['state']}"
+                problems.append(f"{host}: {unit['unit']} {said}")
         if answer["transaction"] and not answer["lock"]:
             problems.append(f"{host}: a deploy was interrupted; the next one ends it first")
         if answer["lock"]:

@@ -260,6 +260,44 @@ def test_status_takes_no_worker_for_a_slot(fleet: dict[str, Any], capsys: pytest
     ]
 
 
+def test_status_shows_timers(fleet: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    units = {"shop-beat@r2.1.service": "active", "shop-timer-night.timer": "active"}
+    fleet["web1"] = {
+        "current": {"release": "r2", "slot": None, "since": None},
+        "transaction": None,
+        "lock": None,
+        "units": [{"unit": unit, "state": state, "since": None} for unit, state in units.items()],
+        "maintenance": False,
+    }
+    site.status.body(None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[1:] == [["web1", "shop-beat", "r2", "active"], ["web1", "shop-timer-night", "r2", "active"]]
+
+
+@pytest.mark.parametrize(
+    ("unit", "state", "problem"),
+    [
+        ("shop-timer-night.timer", "inactive", "is inactive"),
+        ("shop-worker@r2.1.service", "auto-restart", "died, and is about to be started again"),
+    ],
+)
+def test_status_fails_for_a_unit_that_does_not_run(
+    fleet: dict[str, Any], capsys: pytest.CaptureFixture[str], unit: str, state: str, problem: str
+) -> None:
+    fleet["web1"] = {
+        "current": {"release": "r2", "slot": "a", "since": None},
+        "transaction": None,
+        "lock": None,
+        "units": [{"unit": unit, "state": state, "since": None}],
+        "maintenance": False,
+    }
+    with pytest.raises(Exit) as caught:
+        site.status.body(None)
+    assert (caught.value.code, caught.value.message) == (1, f"error: web1: {unit} {problem}")
+    service = unit.partition("@")[0].removesuffix(".timer")
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["web1", service, "r2", state]
+
+
 def test_an_interruption_is_an_event(
     fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +28,9 @@ CONNECT_TIMEOUT = 10
 SILENCE = 10
 """Seconds without an acknowledgement after which a connection counts as lost: a host that is gone says no goodbye."""
 
+QUESTION = 3
+"""Seconds between questions to a host that only it can answer, where what is acknowledged says nothing of it."""
+
 PROTOCOL = 2
 """What is spoken with the engine; one that speaks another refuses."""
 
@@ -36,6 +40,8 @@ LINE_LIMIT = 1 << 20
 
 BROKEN = (OSError, EOFError, paramiko.SSHException)
 """What paramiko raises where a connection breaks, or has been closed."""
+
+LATE = "no answer in time"
 
 
 class Unreachable(HostwrightError):
@@ -143,7 +149,11 @@ class Remote:
             ways.append(gateway)
         connection = ways[-1]
         try:
-            connection.open()
+            for way in ways:
+                way.open()
+                way.transport.channel_timeout = CONNECT_TIMEOUT  # For the way to the next hop; else it has an hour.
+                way.transport.set_keepalive(5)
+                _notice_silence(way.transport)
         except paramiko.BadHostKeyException:
             raise BadInput(
                 f"{self.name}: the host key of {self.address} is not the known one",
@@ -160,14 +170,14 @@ class Remote:
                     f"{self.name}: the host key of {self.address} is not known",
                     f"Compare its fingerprint, then: ssh-keyscan -p {self.port} {self.address} >> {self.known_hosts}",
                 ) from None
+            if "Timeout opening channel" in str(error):
+                raise Unreachable(f"{self.name}: {where} can't be reached: {LATE}", "Is the host up?") from None
             raise Unreachable(f"{self.name}: {where} can't be reached: {error}", "Is it an ssh server?") from None
         except OSError as error:
-            reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or error
+            reason = LATE if isinstance(error, TimeoutError) else error.strerror or error
             raise Unreachable(f"{self.name}: {where} can't be reached: {reason}", "Is the host up?") from None
         except EOFError:
             raise Unreachable(f"{self.name}: {where} hung up", "Is it an ssh server?") from None
-        connection.transport.set_keepalive(5)
-        _notice_silence(ways[0].transport.sock)
         self._connection = connection
 
     def _way(self, **options: Any) -> Any:
@@ -303,10 +313,46 @@ def _reason(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
-def _notice_silence(link: Any) -> None:
-    """Have the system break a connection on which nothing is acknowledged; else it tries for a quarter of an hour."""
-    if isinstance(link, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
+def _notice_silence(transport: Any) -> None:
+    """Have a connection break on which nothing comes back; else the system tries for a quarter of an hour."""
+    if isinstance(transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
+    else:
+        # It is a jump host or a proxy that acknowledges what the system sends.
+        _question(transport)
+
+
+def _question(transport: Any) -> None:
+    """Ask the far end of `transport` for a sign of life again and again, and close it after SILENCE without any.
+
+    Whatever comes is one: behind much data an answer may take long.
+    """
+    heard = threading.Event()
+    read = transport.packetizer.read_message
+
+    def noted() -> Any:
+        message = read()
+        heard.set()
+        return message
+
+    def ask() -> None:
+        while transport.is_active():
+            with contextlib.suppress(*BROKEN):
+                transport.global_request("keepalive@openssh.com")  # Waits for the answer; a refusal is one.
+            transport.join(QUESTION)
+
+    def listen() -> None:
+        silent = 0  # Counted, not measured: a process that was stopped itself has heard nothing meanwhile.
+        while transport.is_active():
+            transport.join(1)
+            silent = 0 if heard.is_set() else silent + 1
+            heard.clear()
+            if silent >= SILENCE:
+                transport.close()
+
+    transport.packetizer.read_message = noted
+    for part in (ask, listen):
+        threading.Thread(target=part, daemon=True).start()
 
 
 PROVISION = "Run: ansible-playbook playbooks/bootstrap.yml playbooks/site.yml"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fabric
 import paramiko
@@ -16,6 +19,7 @@ import pytest
 
 from hostwright import remote, terminal
 from hostwright.errors import BadInput, Busy, HostwrightError
+from tests.unit import ssh
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,8 @@ class Connection:
 
     error: BaseException | None = None
     made: list[Connection]
-    sock: Any = None
+    sock: Any
+    channel_timeout = 3600
 
     def __init__(self, host: str, **options: Any) -> None:
         self.host = host
@@ -128,13 +133,15 @@ class Connection:
 
 
 @pytest.fixture
-def connection(monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
-    class Fresh(Connection):
-        pass
+def connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Connection]]:
+    with socket.socket() as link:
 
-    Fresh.made = []
-    monkeypatch.setattr(fabric, "Connection", Fresh)
-    return Fresh
+        class Fresh(Connection):
+            made: ClassVar[list[Connection]] = []
+            sock = link
+
+        monkeypatch.setattr(fabric, "Connection", Fresh)
+        yield Fresh
 
 
 KEY = paramiko.RSAKey.generate(1024)
@@ -168,6 +175,12 @@ KEY = paramiko.RSAKey.generate(1024)
             "Is it an ssh server?",
         ),
         (TimeoutError("timed out"), remote.Unreachable, "can't be reached: no answer in time", "Is the host up?"),
+        (
+            paramiko.SSHException("Timeout opening channel."),
+            remote.Unreachable,
+            "can't be reached: no answer in time",
+            "Is the host up?",
+        ),
         (
             ConnectionRefusedError(111, "Connection refused"),
             remote.Unreachable,
@@ -339,6 +352,90 @@ def test_a_host_that_is_gone_is_noticed(connection: type[Connection]) -> None:
         connection.sock = link
         remote.Remote("web1", {}, "shop").connect()
         assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+
+
+# --- hosts that fall silent
+
+
+def command(channel: paramiko.Channel) -> None:
+    """One that says something for as long as it can."""
+    with contextlib.suppress(*remote.BROKEN):
+        while True:
+            channel.sendall(b"line\n")
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "SILENCE", 2)
+    monkeypatch.setattr(remote, "QUESTION", 0.1)
+
+
+def test_a_host_behind_a_jump_host_that_falls_silent_is_noticed(hurry: None) -> None:
+    with ssh.served(command) as (transport, server):
+        channel = transport.open_session(timeout=10)
+        channel.settimeout(20)
+        server.mute = True
+        remote._question(transport)
+        assert channel.recv(1) == b""
+        transport.join(10)
+        assert not transport.is_alive()
+
+
+def test_a_host_that_refuses_to_answer_is_alive(hurry: None) -> None:
+    with ssh.served(command) as (transport, server):
+        remote._question(transport)
+        time.sleep(4)
+        assert transport.is_active()
+        assert server.asked > 10
+
+
+def test_a_host_that_has_much_to_say_before_it_answers_is_alive(hurry: None) -> None:
+    with ssh.served(command) as (transport, server):
+        channel = transport.open_session(timeout=10)
+        channel.exec_command("x")
+        server.mute = True
+        remote._question(transport)
+        time.sleep(4)
+        assert transport.is_active()
+        assert server.asked == 1
+
+
+def test_questions_end_with_the_connection(hurry: None) -> None:
+    before = threading.active_count()
+    with ssh.served(command) as (transport, _):
+        remote._question(transport)
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "relayed", "questioned"),
+    [("", [], []), ("-J a,b", ["b", "web1"], ["b", "web1"]), ("-o ProxyCommand=cat", ["web1"], ["web1"])],
+    ids=["direct", "jump hosts", "proxy"],
+)
+def test_hosts_are_questioned_for_whom_others_acknowledge(
+    connection: type[Connection],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    relayed: list[str],
+    questioned: list[str],
+) -> None:
+    opened, asked = [], []
+
+    def open_it(self: Connection) -> None:
+        opened.append(self.host)
+        if self.host in relayed:
+            self.sock = object()
+
+    monkeypatch.setattr(connection, "open", open_it)
+    monkeypatch.setattr(remote, "_question", lambda transport: asked.append(transport.host))
+    remote.Remote("web1", {"ansible_ssh_common_args": arguments}, "shop").connect()
+    assert asked == questioned
+    assert opened == [way.host for way in connection.made]
+    assert all(way.channel_timeout == 10 for way in connection.made)
 
 
 def test_a_key_that_is_not_there(connection: type[Connection]) -> None:

@@ -308,13 +308,16 @@ def run(
             reporter.event("state", state="checked")
             if artifact and migrate:
                 _migrate(fleet, site, built[fleet.leader.name])
-            fleet.each(lambda host: host.do("standby", heads=built[host.name]["heads"]), hurry=True)
+            # An older release may miss what the migrations took that are undone below: until then any answer will do.
+            more = {"any_status": True} if migrations else {}
+            fleet.each(lambda host: host.do("standby", heads=built[host.name]["heads"], **more), hurry=True)
             reporter.event("state", state="standby healthy")
             # The barrier: a host that was ready early may be gone by now, and nobody goes live without it.
             fleet.each(lambda host: host.do("ready"))
             if migrations:
                 undone = fleet.lead("unmigrate")["undone"]
                 reporter.event("state", state="migrations undone", detail=_named(undone))
+                fleet.each(lambda host: host.do("ready", health=True))
             fleet.each(lambda host: host.do("flip"))
             reporter.event("state", state="flipped")
             # The same once more: from here on all of them can still go back together.

@@ -59,6 +59,7 @@ class Engine:
         self.cuts = list(behaviour.get("cuts", []))
         self.swallows = list(behaviour.get("swallows", []))
         self.commands: dict[str, Mapping[str, Any]] = {}
+        self.checked: list[bool] = []
         self.got = 0
         self.one_event = threading.Lock()
 
@@ -131,6 +132,8 @@ class Engine:
         last = self.words()[-1]
         self.told.append((self.name, word))
         self.commands[word] = command
+        if word == "ready":
+            self.checked.append(command.get("health", False))
         wait = self.behaviour.get("hold", {}).get(word)
         if wait:
             threading.Thread(target=self.end_later, args=(word, wait), daemon=True).start()
@@ -373,6 +376,10 @@ def test_a_rollback_undoes_migrations_before_the_flip_on_one_host(world: World) 
     assert [host for host, word in world.told if word == "unmigrate"] == ["web1"]
     world.barrier("standby", "unmigrate")
     world.barrier("unmigrate", "flip")
+    for engine in world.engines.values():
+        assert engine.commands["standby"]["any_status"] is True
+        assert engine.words()[-5:] == ["ready", "flip", "ready", "confirm", "finish"]
+        assert engine.checked == [False, True, False]
     assert world.engines["web1"].uploads == {}
     assert world.states()[1:3] == ["found", "checked"]
 

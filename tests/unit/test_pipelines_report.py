@@ -129,6 +129,9 @@ def rollback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deploy:
         def ask(self, request: dict[str, Any]) -> dict[str, Any]:
             return {"releases": listed}
 
+        def close(self) -> None:
+            pass
+
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(_fleet, "read", lambda *_: (found, ["web1"]))
     monkeypatch.setattr(_fleet, "remotes", lambda *_: [Remote()])

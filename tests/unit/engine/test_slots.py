@@ -193,6 +193,12 @@ def test_a_standby_that_needs_a_moment(paths: Paths, service: Any) -> None:
     assert len(requests) == 5
 
 
+@pytest.mark.parametrize("said", [answer(500), answer(500, None), answer(200)])
+def test_a_standby_that_only_has_to_answer(paths: Paths, service: Any, said: bytes) -> None:
+    service(said)
+    slots.await_health(paths, "a", {**HEALTH, "status": []}, "r1")
+
+
 @pytest.mark.parametrize(
     ("said", "state", "message"),
     [

@@ -539,7 +539,7 @@ def test_all_that_is_wrong_in_the_end_is_said_and_what_was_left_out(
 def test_the_start_of_the_standby_counts_for_its_deadline(
     host: Host, monkeypatch: pytest.MonkeyPatch, took: float, left: float
 ) -> None:
-    host.transaction.agreed.update(web={"health": {"deadline": 30.0, "timeout": 5.0}})
+    host.transaction.agreed.update(web={"health": {"deadline": 30.0, "timeout": 5.0, "status": [200]}})
     host.state.transaction(kind="deploy", release="r1", phase="built", slot="b")
     monkeypatch.setattr(host.transaction, "_unit_env", lambda: {"release": "r1"})
     now = 100.0
@@ -559,6 +559,27 @@ def test_the_start_of_the_standby_counts_for_its_deadline(
     )
     host.transaction.obey({"do": "standby"})
     assert told == [("b", {"release": "r1", "HOSTWRIGHT_SLOT": "b"}, 30.0), ("b", left, "r1")]
+
+
+def test_an_older_release_has_to_be_healthy_only_once_migrations_are_undone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.transaction.agreed.update(web={"health": {"deadline": 30.0, "timeout": 5.0, "status": [200]}})
+    host.state.transaction(kind="rollback", release="r1", phase="built", slot="b")
+    monkeypatch.setattr(host.transaction, "_unit_env", lambda: {"release": "r1"})
+    monkeypatch.setattr(transaction.slots, "start", lambda *_: None)
+    asked: list[list[int]] = []
+    monkeypatch.setattr(
+        transaction.slots, "await_health", lambda _, slot, health, release: asked.append(health["status"])
+    )
+    host.transaction.obey({"do": "standby", "any_status": True})
+    host.transaction.obey({"do": "ready"})
+    assert asked == [[]]
+    host.transaction.obey({"do": "ready", "health": True})
+    assert asked == [[], [200]]
+    host.state.transaction(slot=None)
+    host.transaction.obey({"do": "ready", "health": True})
+    assert asked == [[], [200]]
 
 
 @pytest.mark.parametrize(("web", "seconds"), [({"timeout": 30}, 90), (None, 60)])

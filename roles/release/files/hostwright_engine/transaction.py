@@ -419,24 +419,25 @@ class Transaction:
     def standby(self, request):
         """Start the idle slot and ask it, over its own socket, until it answers as this release.
 
-        `heads` in the request are those of the release's migrations, for a host that did not find them itself.
+        `heads` in the request are those of the release's migrations, for a host that did not find them itself. With
+        `any_status` it is enough that it answers: before migrations are undone, an older release may miss what they took.
         """
         if self.record["kind"] == "deploy" and is_heads(request.get("heads")):
             self.state.release(self.release, heads=request["heads"])
         if self.record["slot"]:
-            self.step("standby", self._standby)
+            self.step("standby", self._standby, [] if request.get("any_status") else self.agreed["web"]["health"]["status"])
         else:
             self.skip("standby", "no web server here")
         self.state.transaction(phase="standby")
         return {"slot": self.record["slot"]}
 
-    def _standby(self):
+    def _standby(self, statuses):
         slot = self.record["slot"]
         health = self.agreed["web"]["health"]
         started = time.monotonic()
         slots.start(self.paths, slot, dict(self._unit_env(), HOSTWRIGHT_SLOT=slot), health["deadline"])
         left = max(health["deadline"] - (time.monotonic() - started), health["timeout"])
-        slots.await_health(self.paths, slot, dict(health, deadline=left), self.release)
+        slots.await_health(self.paths, slot, dict(health, deadline=left, status=statuses), self.release)
 
     def _unit_env(self):
         """What a unit of the release is told."""
@@ -450,9 +451,13 @@ class Transaction:
     def ready(self, request):
         """The roll call: only a transaction that nothing has ended or undone since answers, and goes on.
 
-        A disk that takes nothing more is found here too, while the whole fleet can still go back.
+        A disk that takes nothing more is found here too, while the whole fleet can still go back. With `health` in the
+        request the standby slot has to answer once more, now as it should.
         """
         self.state.save()
+        if request.get("health") and self.record["slot"]:
+            health = self.agreed["web"]["health"]
+            self.step("health", slots.await_health, self.paths, self.record["slot"], health, self.release)
         return {}
 
     # --- the flip

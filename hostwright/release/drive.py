@@ -17,8 +17,8 @@ from typing import IO, Any
 
 from hostwright import answers, interrupts
 from hostwright.config import Site
-from hostwright.console import Reporter
 from hostwright.errors import Busy, Failures, HostwrightError
+from hostwright.events import Reporter
 from hostwright.release.source import Artifact
 from hostwright.remote import LINE_LIMIT, PROVISION, Call, Remote, Unreachable, failure
 

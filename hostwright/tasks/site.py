@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hostwright import console, interrupts
-from hostwright.console import Reporter
+from hostwright import console, events, interrupts
 from hostwright.errors import BadInput, Failures, HostwrightError
+from hostwright.events import Reporter
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
 
@@ -34,7 +34,7 @@ def _transact(
     if junit and not Path(junit).parent.is_dir():
         raise BadInput(f"--junit: there is no directory {Path(junit).parent}", "Make it first.")
     op = _fleet.operation()
-    log = console.log_path(found.site.name, op)
+    log = events.log_path(found.site.name, op)
     reporter = Reporter(json, log)
     reporter.event(
         "begin", op=op, kind=request["kind"], site=found.site.name, hosts=hosts, release=request.get("release")
@@ -55,11 +55,11 @@ def _transact(
     else:
         reporter.event("end", result="done", detail=request.get("release") or "", log=str(log))
     finally:
-        summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
-        if junit or summary:
-            from hostwright import report
+        page = os.environ.get("GITHUB_STEP_SUMMARY", "")
+        if junit or page:
+            from hostwright import summary
 
-            report.publish(log, junit, summary)
+            summary.publish(log, junit, page)
 
 
 @task(

@@ -11,8 +11,9 @@ from ansible.errors import AnsibleFilterError
 from jinja2 import Undefined
 
 try:
-    from hostwright import beside, config, contract, obstacles, platforms
+    from hostwright import config, contract
     from hostwright.errors import HostwrightError
+    from hostwright.hosts import obstacles, platforms, sites
 except ImportError as error:
     raise AnsibleFilterError(
         "the Python package hostwright is not importable by Ansible's interpreter: install it there, "
@@ -80,8 +81,8 @@ class FilterModule:
                 }
                 for timer in contract.timers_on(_site(data), groups, host)
             ],
-            "hostwright_fingerprint": beside.fingerprint,
-            "hostwright_together": lambda text, host, own, tags, skipped: beside.together(
+            "hostwright_fingerprint": sites.fingerprint,
+            "hostwright_together": lambda text, host, own, tags, skipped: sites.together(
                 host, text, _plain(own), tags, skipped
             ),
             "hostwright_host": lambda text: platforms.seen(text).facts(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hostwright.platforms import Platform
+from hostwright.hosts.platforms import Platform
 from tests.roles import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostwright.platforms import OLDEST
+from hostwright.hosts.platforms import OLDEST
 from tests.platforms.site import ROOT
 
 PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))

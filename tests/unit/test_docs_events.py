@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from hostwright.console import SCHEMA, Reporter
+from hostwright.events import SCHEMA, Reporter
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA_FILE = ROOT / "docs" / "events.schema.json"

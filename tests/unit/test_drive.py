@@ -15,8 +15,8 @@ from typing import IO, Any
 import pytest
 
 from hostwright import config, interrupts
-from hostwright.console import Reporter
 from hostwright.errors import Busy, HostwrightError
+from hostwright.events import Reporter
 from hostwright.release import drive
 from hostwright.release.source import Artifact
 from hostwright.remote import PROVISION, Unreachable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hostwright.obstacles import objection
+from hostwright.hosts.obstacles import objection
 
 NOW = 1_700_000_000
 FINE = f"release=debian 12\nroom=20971520 /\nroom=1048576 /var\nclock={NOW + 3}\npython=3.11\n"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from hostwright import config, report
+from hostwright import config, summary
 from hostwright.errors import Busy
 from hostwright.inventory import Inventory
 from hostwright.release import drive
@@ -57,7 +57,7 @@ def cases(text: str) -> list[tuple[str, str, str, str]]:
 
 
 def test_each_step_is_a_test_case() -> None:
-    text = report.junit(DONE)
+    text = summary.junit(DONE)
     assert cases(text) == [
         ("web1", "check", "", ""),
         ("web2", "wheels", "skipped", "is here"),
@@ -74,7 +74,7 @@ def test_each_step_is_a_test_case() -> None:
 
 
 def test_a_failure_has_its_message_without_what_xml_can_not_hold() -> None:
-    text = report.junit(FAILED)
+    text = summary.junit(FAILED)
     assert cases(text)[2:] == [
         ("web1", "standby", "failure", "see the run's own case, or the log of the step"),
         ("web2", "standby", "skipped", "cancelled"),
@@ -86,7 +86,7 @@ def test_a_failure_has_its_message_without_what_xml_can_not_hold() -> None:
 
 
 def test_the_summary_of_a_run() -> None:
-    assert report.markdown(DONE) == (
+    assert summary.markdown(DONE) == (
         "### shop: deploy of r2 done\n\n"
         "web1, web2; 2.5 s\n\n"
         "| The fleet is | after | |\n| --- | --- | --- |\n"
@@ -96,19 +96,19 @@ def test_the_summary_of_a_run() -> None:
 
 
 def test_the_summary_of_a_failure_ends_with_it() -> None:
-    text = report.markdown(FAILED)
+    text = summary.markdown(FAILED)
     assert text.startswith("### shop: deploy of r2 failed\n")
     assert text.endswith(f"\n\n````text\n{ERROR}\n````\n\n")
 
 
 def test_a_run_without_an_end_has_failed() -> None:
-    assert report.problem(RUN) == "it has no end: fab was killed, or broke"
-    assert "failure" in report.junit(RUN)
+    assert summary.problem(RUN) == "it has no end: fab was killed, or broke"
+    assert "failure" in summary.junit(RUN)
 
 
 def test_a_run_that_did_not_begin_on_a_host() -> None:
     events = [{**BEGIN, "release": None, "kind": "restart"}, {**FAILED[-1], "error": "x"}]
-    assert report.markdown(events) == "### shop: restart of shop failed\n\nweb1, web2; 2.5 s\n\n```text\nx\n```\n\n"
+    assert summary.markdown(events) == "### shop: restart of shop failed\n\nweb1, web2; 2.5 s\n\n```text\nx\n```\n\n"
 
 
 # --- In the tasks

@@ -9,7 +9,7 @@ from pathlib import Path
 import ansible.module_utils.basic as modules
 import pytest
 
-from hostwright.platforms import OLDEST, Platform, environment_objection, objection, seen
+from hostwright.hosts.platforms import OLDEST, Platform, environment_objection, objection, seen
 
 XENIAL = Platform("ubuntu 16.04", 229, (3, 5))
 OLD_LINE = (

@@ -16,8 +16,8 @@ import pytest
 from invoke.exceptions import Exit
 
 from hostwright import config, terminal
-from hostwright.console import Reporter
 from hostwright.errors import BadInput, Busy, HostwrightError
+from hostwright.events import Reporter
 from hostwright.inventory import Inventory
 from hostwright.release import drive, source
 from hostwright.tasks import _fleet, _streams, db, site

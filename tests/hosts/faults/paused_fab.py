@@ -13,7 +13,7 @@ from typing import Any
 
 from fabric.main import program
 
-from hostwright.console import Reporter
+from hostwright.events import Reporter
 
 DIRECTORY = Path(os.environ["FAULTS_DIRECTORY"])
 event_of = Reporter.event

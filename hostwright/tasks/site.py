@@ -237,6 +237,11 @@ def releases(c: Any, inventory: str = "", limit: str = "", json: bool = False) -
         console.table("", ("release", "host", "", "created", "ref", "commit", "by"), sorted(rows, reverse=True))
 
 
+def _release_of(instance: str) -> str:
+    """The release of a process's instance: `RELEASE.NUMBER`, or `RELEASE-rOPERATION.NUMBER` if it was started anew."""
+    return re.sub(r"(-r[0-9a-f]{8})?\.\d+$", "", instance)
+
+
 @task()
 def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> None:
     """Show hosts x services x release x slot x since; status 1 where something is not as it should be."""
@@ -260,7 +265,7 @@ def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> 
             service, _, instance = unit["unit"].rpartition(".")[0].partition("@")
             slot = instance if service == f"{found.site.name}-web" else ""
             # A timer, which has no instance, starts what is current.
-            release = current["release"] if slot == current["slot"] or not instance else instance.rpartition(".")[0]
+            release = current["release"] if slot == current["slot"] or not instance else _release_of(instance)
             rows.append((host, service, release, slot, unit["state"], console.since(unit["since"])))
             if unit["state"] not in ("active", "activating", "deactivating"):
                 dies = unit["state"] == "auto-restart"

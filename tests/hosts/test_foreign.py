@@ -264,4 +264,4 @@ def test_an_application_from_its_sdist(environment: tuple[Machine, dict[str, str
     assert "person.0030_userapitoken" in printed.partition("migrations undone: ")[2]
     assert columns(yours, "talks", "person_userapitoken") == set()
     assert columns(yours, "talks", "person_user") > {"avatar_thumbnail", "email"}
-    assert re.search(r"worker.* \S+-2024\.3\.1 ", printed.rpartition("</html>")[2])
+    assert re.search(r"talks-worker-default +\S+-2024\.3\.1 +active", printed.rpartition("</html>")[2])

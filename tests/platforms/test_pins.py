@@ -24,7 +24,7 @@ from tests.roles import NAMES, ROLES, tasks
 from tests.unit.engine.conftest import ENGINE
 
 sys.path.insert(0, str(ENGINE))
-from hostwright_engine import contract, venvs
+from hostwright_engine import venvs
 
 PINS: dict[str, Any] = known("pins")
 FOR_3_5 = ["--python-version", "35", "--implementation", "cp", "--abi", "cp35m", "--abi", "abi3", "--abi", "none"]
@@ -103,7 +103,7 @@ class Recorded(venvs.Builder):
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     """What the engine runs to build a virtualenv for Python 3.5."""
-    monkeypatch.setattr(contract, "account", lambda name: type("Entry", (), {"pw_uid": 1000, "pw_gid": 1000}))
+    monkeypatch.setattr(venvs, "account", lambda name: type("Entry", (), {"pw_uid": 1000, "pw_gid": 1000}))
     wheelhouse = tmp_path / "wheels"
     wheelhouse.mkdir()
     (wheelhouse / "Django-2.2.28-py3-none-any.whl").touch()

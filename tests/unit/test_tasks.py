@@ -260,8 +260,14 @@ def test_status_takes_no_worker_for_a_slot(fleet: dict[str, Any], capsys: pytest
     ]
 
 
-def test_status_shows_timers(fleet: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    units = {"shop-beat@r2.1.service": "active", "shop-timer-night.timer": "active"}
+def test_status_shows_timers_and_the_release_of_each_process(
+    fleet: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = {
+        "shop-beat@r2-r0123abcd.1.service": "active",
+        "shop-mail@r1.0.12.service": "active",
+        "shop-timer-night.timer": "active",
+    }
     fleet["web1"] = {
         "current": {"release": "r2", "slot": None, "since": None},
         "transaction": None,
@@ -271,7 +277,11 @@ def test_status_shows_timers(fleet: dict[str, Any], capsys: pytest.CaptureFixtur
     }
     site.status.body(None)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
-    assert rows[1:] == [["web1", "shop-beat", "r2", "active"], ["web1", "shop-timer-night", "r2", "active"]]
+    assert rows[1:] == [
+        ["web1", "shop-beat", "r2", "active"],
+        ["web1", "shop-mail", "r1.0", "active"],
+        ["web1", "shop-timer-night", "r2", "active"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,12 @@ import socket
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hostwright import interrupts, listing
+from hostwright import interrupts
 from hostwright.errors import BadInput, HostwrightError
+from hostwright.inventory import Inventory, listing
 from hostwright.remote import Remote
-
-if TYPE_CHECKING:
-    from hostwright.inventory import Inventory
 
 
 def operation() -> str:
@@ -43,9 +41,9 @@ def inventory(name: str, whole: bool = False) -> Inventory:
     """
     with ThreadPoolExecutor(1) as pool:
         listed = pool.submit(listing.read, name)
-        from hostwright import inventory as inventories
+        from hostwright.inventory import parse
 
-        return inventories.of(listed.result(), name, whole)
+        return parse.of(listed.result(), name, whole)
 
 
 def read(name: str, limit: str = "") -> tuple[Inventory, list[str]]:

@@ -1,0 +1,153 @@
+"""Hosts, groups, and the site model in their variables: what a task uses of what Ansible listed."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hostwright import config, contract, tree
+from hostwright.errors import BadInput
+from hostwright.inventory import Inventory, listing
+from hostwright.inventory.expressions import Evaluate, Expressions
+
+OF_FAB = ("site.source.", "site.partitions.")
+"""What of the site model fab itself uses as it is, even where any text is a valid value."""
+CONNECTION = (
+    "ansible_host",
+    "ansible_port",
+    "ansible_ssh_private_key_file",
+    "ansible_ssh_common_args",
+    "ansible_ssh_extra_args",
+    "hostwright_deploy_user",
+)
+"""The variables of a host that fab connects with."""
+
+
+def of(listed: Mapping[str, Any], inventory: str = "", whole: bool = False) -> Inventory:
+    """The inventory of what was listed of the one that `inventory` names, as `parse` has it."""
+    evaluate = functools.partial(listing.evaluate, inventory=inventory)
+    return parse(listed, inventory or "the inventory", evaluate, whole)
+
+
+def parse(
+    listed: Mapping[str, Any],
+    origin: str = "the inventory",
+    evaluate: Evaluate = lambda host, expression: expression,
+    whole: bool = False,
+) -> Inventory:
+    """The inventory of what `ansible-inventory --list` printed.
+
+    Of the expressions that only Ansible understands, with its filters and lookups, `evaluate` gets those that fab
+    uses, and all of them if `whole`, or if a key needs another type; the others are left as they are.
+    """
+    groups = {name: _members(listed, name, set()) for name in listed if name != "_meta"}
+    variables: Mapping[str, Mapping[str, Any]] = listed.get("_meta", {}).get("hostvars", {})
+    if not variables:
+        raise BadInput(
+            f"{origin} has no hosts",
+            "Name one with -i, ANSIBLE_INVENTORY or ansible.cfg; fab lab.up makes one to try.",
+        )
+    host = next((host for host, values in variables.items() if "site" in values), None)
+    if host is None:
+        raise BadInput(f"{origin} has no variable `site`", tree.EVERY_KEY)
+    expressions = Expressions(groups, variables, functools.cache(evaluate))
+    site = _site(expressions, host, whole)
+    empty = [f"the group {group} has no hosts: {need}" for group, need in _needs(site) if not groups.get(group)]
+    if empty:
+        raise BadInput("\n".join(dict.fromkeys(empty)), f"Name them below `children` in hosts.yml of {origin}.")
+    databases = groups.get("db", []) if site.services.databases else []
+    if len(databases) > 1:
+        raise BadInput(
+            f"the group db has {len(databases)} hosts, and site.services.databases is on one: {', '.join(databases)}",
+            "Another host needs another inventory.",
+        )
+    reached = {**variables, **dict(_reached(expressions))}
+    _check_addresses(site, groups, reached)
+    return Inventory(site, groups, reached)
+
+
+def _site(expressions: Expressions, host: str, whole: bool) -> config.Site:
+    """The site model, with those expressions evaluated that it needs."""
+    wanted, left = set[str](), set[str]()
+
+    def leave(path: str) -> bool:
+        if whole or path in wanted or path.startswith(OF_FAB):
+            return False
+        left.add(path)
+        return True
+
+    while True:
+        try:
+            return config.load(expressions.resolved(host, expressions.variables[host]["site"], "site", leave))
+        except BadInput as error:
+            # An expression that was left as it is may be what does not fit its key.
+            refused = [line.partition(": ")[0] for line in error.message.splitlines()]
+            unfit = {path for path in left - wanted if any(f"{path}.".startswith(f"{one}.") for one in refused)}
+            if not unfit:
+                raise
+            wanted |= unfit
+
+
+def _reached(expressions: Expressions) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The variables of each host that the site uses, those that it is reached with evaluated. Raises BadInput."""
+    for host in dict.fromkeys(host for group in config.GROUPS for host in expressions.groups.get(group, ())):
+        given = expressions.variables.get(host, {})
+        own = {key: expressions.resolved(host, given[key], f"{host}: {key}") for key in CONNECTION if key in given}
+        nothing = [key for key, value in own.items() if value is None]
+        if nothing:
+            raise BadInput(f"{host}: {nothing[0]} is null", "Give it a value, or leave it out.")
+        yield host, {**given, **own}
+
+
+def _needs(site: config.Site) -> Iterator[tuple[str, str]]:
+    """(group, what needs a host in it)."""
+    if site.web:
+        yield "web", "site.web needs one"
+    for process in contract.processes(site):
+        key = "site.celery" if process not in site.processes else f"site.processes: {process.name}"
+        yield process.group, f"{key} needs one"
+    for timer in site.timers:
+        yield timer.group, f"site.timers: {timer.name} needs one"
+    if site.services.databases:
+        yield "db", "site.services.databases needs one"
+    if site.services.redis:
+        yield "broker", "site.services.redis needs one"
+    if site.services.amqp:
+        yield "broker", "site.services.amqp needs one"
+
+
+def _check_addresses(
+    site: config.Site, groups: Mapping[str, Sequence[str]], variables: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """The hosts of databases and brokers let those of the application in by their IPv4 addresses. Raises BadInput."""
+    services = site.services
+    used = {"db": services.databases, "broker": services.redis or services.amqp}
+    hosts = contract.app_hosts(groups)
+    for server in (host for group, use in used.items() if use for host in groups.get(group, ())):
+        for host in hosts if set(hosts) - {server} else ():
+            address = str(variables[host].get("ansible_host", host))
+            if not _is_ipv4(address):
+                raise BadInput(
+                    f"{host}: ansible_host must be an IPv4 address, as {server} lets it in by that; it is {address}",
+                    "Where all groups have the same one host, a name does.",
+                )
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _members(listed: Mapping[str, Any], name: str, seen: set[str]) -> list[str]:
+    if name in seen:
+        return []
+    group = listed.get(name, {})
+    found = list(group.get("hosts", []))
+    for child in group.get("children", []):
+        found += _members(listed, child, seen | {name})
+    return list(dict.fromkeys(found))

@@ -9,7 +9,7 @@ from typing import Any
 
 from hostwright import config, contract, tree
 from hostwright.errors import BadInput
-from hostwright.inventory import Inventory, listing
+from hostwright.inventory import Inventory
 from hostwright.inventory.expressions import Evaluate, Expressions
 
 OF_FAB = ("site.source.", "site.partitions.")
@@ -23,12 +23,6 @@ CONNECTION = (
     "hostwright_deploy_user",
 )
 """The variables of a host that fab connects with."""
-
-
-def of(listed: Mapping[str, Any], inventory: str = "", whole: bool = False) -> Inventory:
-    """The inventory of what was listed of the one that `inventory` names, as `parse` has it."""
-    evaluate = functools.partial(listing.evaluate, inventory=inventory)
-    return parse(listed, inventory or "the inventory", evaluate, whole)
 
 
 def parse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import socket
@@ -41,9 +42,10 @@ def inventory(name: str, whole: bool = False) -> Inventory:
     """
     with ThreadPoolExecutor(1) as pool:
         listed = pool.submit(listing.read, name)
-        from hostwright.inventory import parse
+        from hostwright.inventory.parse import parse
 
-        return parse.of(listed.result(), name, whole)
+        evaluate = functools.partial(listing.evaluate, inventory=name)
+        return parse(listed.result(), name or "the inventory", evaluate, whole)
 
 
 def read(name: str, limit: str = "") -> tuple[Inventory, list[str]]:

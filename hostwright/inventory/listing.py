@@ -1,4 +1,4 @@
-"""The inventory as Ansible lists it. It loads little, so that a task starts Ansible before everything else it needs."""
+"""What Ansible itself says of an inventory: its list, and what it makes of an expression."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from hostwright.errors import BadInput
-from hostwright.inventory import refused
 
 
 def read(inventory: str = "") -> dict[str, Any]:
@@ -22,6 +21,8 @@ def read(inventory: str = "") -> dict[str, Any]:
     """
     done = _run("ansible-inventory", "--list", inventory=inventory)
     if done.returncode:
+        from hostwright.inventory import refused
+
         raise refused.why(done.stderr, inventory)
     return json.loads(done.stdout, object_hook=_without_vaults)  # type: ignore[no-any-return]  # what json gives
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from hostwright import tree
 from hostwright.errors import BadInput
@@ -15,9 +18,24 @@ NO_YAML = "What is there, or the line before it, is no YAML."
 
 
 def why(said: str, inventory: str) -> BadInput:
-    """What is wrong with an inventory that Ansible refuses, by what it says."""
+    """What is wrong with an inventory that Ansible refuses, by what it `said`; `inventory` is what -i names, or "".
+
+    What is most certain comes first: one cause has Ansible complain of others too.
+    """
     # Warnings are wrapped, also after the hyphens of a path.
     text = " ".join(said.replace("-\n", "-").replace("[WARNING]:", " ").split())
+    return (
+        _vault(said, text)
+        or _nothing_there(text, inventory)
+        or _no_yaml(text)
+        or _spoiled(inventory)
+        or _no_inventory(text)
+        or BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
+    )
+
+
+def _vault(said: str, text: str) -> BadInput | None:
+    """The vault password is wrong, was not given, or can't be had."""
     if "Decryption failed" in text:
         return BadInput("the vault password is wrong", "ANSIBLE_VAULT_PASSWORD_FILE names the file that holds it.")
     if "no vault secrets" in text:
@@ -26,47 +44,43 @@ def why(said: str, inventory: str) -> BadInput:
             "Set ANSIBLE_VAULT_PASSWORD_FILE to the file that holds it.",
         )
     last = re.split(r"ERROR\]?[!:] ", text)[-1]
-    if re.search(r"vault password (file|script|was) ", last, re.IGNORECASE):
-        script = said.partition("[WARNING]")[0].strip() if "[WARNING]" in said else ""
-        why = last.removesuffix(": None") + (f": {script}" if script else "")
-        where = "ANSIBLE_VAULT_PASSWORD_FILE" if os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") else "ansible.cfg"
-        return BadInput(
-            f"{where}: {why}", "It names the file that holds the vault password, or a script that prints it."
-        )
+    if not re.search(r"vault password (file|script|was) ", last, re.IGNORECASE):
+        return None
+    script = said.partition("[WARNING]")[0].strip() if "[WARNING]" in said else ""
+    reason = last.removesuffix(": None") + (f": {script}" if script else "")
+    where = "ANSIBLE_VAULT_PASSWORD_FILE" if os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") else "ansible.cfg"
+    return BadInput(
+        f"{where}: {reason}", "It names the file that holds the vault password, or a script that prints it."
+    )
+
+
+def _nothing_there(text: str, inventory: str) -> BadInput | None:
+    """There is no such file or directory, or no inventory in the directory."""
     source = re.search(r"Completely failed to parse inventory source (.+)", text)
+    if not source:
+        return None
+    path = Path(source[1])
     named = "-i" if inventory else "ANSIBLE_INVENTORY" if os.environ.get("ANSIBLE_INVENTORY") else "ansible.cfg"
-    if source and not Path(source[1]).exists():
-        return BadInput(
-            f"{named}: there is no inventory {source[1]}",
-            tree.NEW_INVENTORY,
-        )
-    if source and Path(source[1]).is_dir() and "Failed to parse" not in text:
+    if not path.exists():
+        return BadInput(f"{named}: there is no inventory {source[1]}", tree.NEW_INVENTORY)
+    if path.is_dir() and "Failed to parse" not in text:
         return BadInput(f"{named}: {source[1]} holds no inventory", tree.AN_INVENTORY)
+    return None
+
+
+def _no_yaml(text: str) -> BadInput | None:
+    """A file is no YAML, and Ansible says where."""
     place = re.search(r"error appears to be in '(.+?)': line (\d+), column (\d+)", text)
-    if place and "duplicate" not in text:
-        why = re.search(r"Syntax Error while loading YAML\. *(.+?) *The error appears", text)
-        return BadInput(
-            f"{place[1]}: line {place[2]}, column {place[3]}: {why[1] if why else 'it is no YAML'}", NO_YAML
-        )
-    spoiled = _spoiled(inventory)
-    if spoiled:
-        return spoiled
-    failed = re.findall(r"Failed to parse (.+?) with (\w+) plugin: (.+?)(?= \* Failed| ERROR!|$)", text)
-    if failed:
-        # Each plugin says why a file is none of its own.
-        path, _, why = next((found for found in failed if _is_yaml(found[0]) and found[1] == "yaml"), failed[-1])
-        why = re.sub(r""", found "<class .*?>" instead""", "", why)
-        message = why if why.startswith(path) else f"{path}: {why}"
-        return BadInput(message, f"It is no inventory. {tree.AN_INVENTORY}")
-    return BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
+    if not place or "duplicate" in text:
+        return None
+    reason = re.search(r"Syntax Error while loading YAML\. *(.+?) *The error appears", text)
+    return BadInput(
+        f"{place[1]}: line {place[2]}, column {place[3]}: {reason[1] if reason else 'it is no YAML'}", NO_YAML
+    )
 
 
 def _spoiled(inventory: str) -> BadInput | None:
     """The first file of the inventory that is no YAML, or has a key twice: Ansible does not always say which it is."""
-    import configparser
-
-    import yaml
-
     settings = configparser.ConfigParser(interpolation=None)
     settings.read("ansible.cfg")
     configured = settings.get("defaults", "inventory", fallback="")
@@ -93,6 +107,17 @@ def _spoiled(inventory: str) -> BadInput | None:
                 f"{file}: line {mark.line + 1}: {twice[0].value} is there twice", "Only one of both can be."
             )
     return None
+
+
+def _no_inventory(text: str) -> BadInput | None:
+    """A file is no inventory; each plugin of Ansible's says why it is none of its own."""
+    failed = re.findall(r"Failed to parse (.+?) with (\w+) plugin: (.+?)(?= \* Failed| ERROR!|$)", text)
+    if not failed:
+        return None
+    path, _, reason = next((found for found in failed if _is_yaml(found[0]) and found[1] == "yaml"), failed[-1])
+    reason = re.sub(r""", found "<class .*?>" instead""", "", reason)
+    message = reason if reason.startswith(path) else f"{path}: {reason}"
+    return BadInput(message, f"It is no inventory. {tree.AN_INVENTORY}")
 
 
 def _is_yaml(path: str) -> bool:

@@ -16,6 +16,11 @@ from hostwright.errors import BadInput
 
 Evaluate = Callable[[str, str], Any]
 """(host, expression) -> what Ansible itself makes of the expression; raises BadInput where it can't."""
+_RAISED = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError, MemoryError)
+"""What the methods and filters of an expression raise."""
+_OF_ANSIBLE = re.compile(
+    "'(lookup|query|q|now|omit|inventory_dir|inventory_file|group_names|playbook_dir|ansible_version)' is undefined"
+)
 
 
 @dataclass(frozen=True)
@@ -39,34 +44,6 @@ class Expressions:
 
         magic = {"groups": self.groups, "hostvars": self.variables, "inventory_hostname": host}
         return resolve(value, {**self.variables[host], **magic}, ansible, path)
-
-
-class _Context(Context):
-    """Variables that are expressions themselves are resolved when they are used, as Ansible does it."""
-
-    def resolve_or_missing(self, key: str) -> Any:
-        value = super().resolve_or_missing(key)
-        return _rendered(value, self.parent) if _is_expression(value) else value
-
-
-def _concatenated(values: Iterable[Any]) -> Any:
-    """One expression keeps its type; a text stays a text, even one that looks like a number."""
-    found = list(values)
-    return found[0] if len(found) == 1 else "".join(str(part) for part in found)
-
-
-class _Environment(SandboxedEnvironment, NativeEnvironment):
-    """Ansible's kind of Jinja: expressions keep their types, and can't reach Python."""
-
-    context_class = _Context
-    concat = staticmethod(_concatenated)
-
-
-class _Template(NativeTemplate):
-    environment_class = _Environment
-
-
-_Environment.template_class = _Template
 
 
 def resolve(
@@ -103,13 +80,6 @@ def resolve(
         raise BadInput(f"{path}: {said}", "It is no Jinja expression; {% raw %} keeps braces as they are.") from None
 
 
-_RAISED = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError, MemoryError)
-"""What the methods and filters of an expression raise."""
-_OF_ANSIBLE = re.compile(
-    "'(lookup|query|q|now|omit|inventory_dir|inventory_file|group_names|playbook_dir|ansible_version)' is undefined"
-)
-
-
 def _is_expression(value: Any) -> bool:
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
@@ -119,3 +89,33 @@ def _rendered(text: str, variables: Mapping[str, Any]) -> Any:
     if isinstance(result, jinja2.Undefined):
         str(result)  # Raises, with the name.
     return _rendered(result, variables) if _is_expression(result) and result != text else result
+
+
+class _Context(Context):
+    """Variables that are expressions themselves are resolved when they are used, as Ansible does it."""
+
+    def resolve_or_missing(self, key: str) -> Any:
+        value = super().resolve_or_missing(key)
+        return _rendered(value, self.parent) if _is_expression(value) else value
+
+
+def _concatenated(values: Iterable[Any]) -> Any:
+    """One expression keeps its type; a text stays a text, even one that looks like a number."""
+    found = list(values)
+    return found[0] if len(found) == 1 else "".join(str(part) for part in found)
+
+
+class _Environment(SandboxedEnvironment, NativeEnvironment):
+    """Ansible's kind of Jinja: expressions keep their types, and can't reach Python."""
+
+    context_class = _Context
+    concat = staticmethod(_concatenated)
+
+
+class _Template(NativeTemplate):
+    """Jinja puts a result together with the environment named here, not with the one that made the template."""
+
+    environment_class = _Environment
+
+
+_Environment.template_class = _Template

@@ -41,7 +41,7 @@ test-all: $(READY) lint test-unit test-platforms ## Every matrix: all PostgreSQL
 	@HOSTWRIGHT_PG=all $(BIN)/pytest -n auto tests/postgres
 	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests/hosts
 
-test-faults: $(READY) ## A deploy under each fault, and at each of its points: twelve of the 132 cells of docs/faults.md
+test-faults: $(READY) ## A deploy under each fault, and at each of its points: twelve of the 132 cells of docs/faults.md, and the order of writes
 	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest --durations=0 --durations-min=5 tests/hosts/faults
 
 .venv-newest/.ready: requirements/newest.txt pyproject.toml

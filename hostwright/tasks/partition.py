@@ -300,12 +300,11 @@ def _rows(file: str, query: str, source: str, connection: Any) -> Iterator[Binar
     elif file == "-":
         yield sys.stdin.buffer
     else:
-        try:
-            # The errors of whoever reads it are others, so `with` comes after.
-            opened = Path(file).open("rb")  # noqa: SIM115
-        except OSError as error:
-            raise BadInput(f"{file}: {error.strerror}", "--file names a CSV file.") from None
-        with opened:
+        with contextlib.ExitStack() as stack:
+            try:
+                opened = stack.enter_context(Path(file).open("rb"))
+            except OSError as error:
+                raise BadInput(f"{file}: {error.strerror}", "--file names a CSV file.") from None
             yield opened
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,3 +63,13 @@ def test_a_site_whose_database_is_elsewhere(opened: Any) -> None:
 @pytest.mark.parametrize(("table", "name"), [("events", "public.events"), ("public.events", "events")])
 def test_a_table_is_named_with_its_schema_or_without(opened: Any, table: str, name: str) -> None:
     assert list(opened([{"name": "shop"}], [{**EVENTS, "table": table}], table=name)) == [table]
+
+
+def test_an_error_of_whoever_reads_the_file_is_not_the_file_s(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").touch()
+    with (
+        pytest.raises(OSError, match="no space left"),
+        partition._rows(str(tmp_path / "rows.csv"), "", "", None) as rows,
+    ):
+        raise OSError("no space left")
+    assert rows.closed

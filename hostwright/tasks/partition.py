@@ -6,9 +6,10 @@ import contextlib
 import datetime as dt
 import json as json_
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from hostwright import console
 from hostwright.errors import BadInput, HostwrightError
@@ -77,15 +78,36 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.timezone.utc)
 
 
-def _plan(spec: Spec, connection: Any) -> list[Step]:
-    from hostwright.partition import catalog, plan
+class _Found(NamedTuple):
+    """A table as it is in the database, and what can be done with it: divided or split, as its spec says."""
+
+    plan: Callable[[], list[Step]]
+    undo: Callable[[], list[Step]]
+    problems: Callable[..., list[str]]
+    """Takes `rows`: whether they are read too."""
+
+
+def _find(spec: Spec, connection: Any) -> _Found:
+    from hostwright.partition import catalog, plan, undo, verify
     from hostwright.partition.spec import SplitSpec
     from hostwright.partition.split import catalog as split_catalog
     from hostwright.partition.split import plan as split_plan
+    from hostwright.partition.split import verify as split_verify
 
     if isinstance(spec, SplitSpec):
-        return split_plan.plan(spec, split_catalog.read(connection, spec))
-    return plan.plan(spec, catalog.read(connection, spec), _now())
+        split = split_catalog.read(connection, spec)
+        return _Found(
+            plan=partial(split_plan.plan, spec, split),
+            undo=partial(split_plan.undo, spec, split),
+            problems=partial(split_verify.problems, connection, split),
+        )
+    table = catalog.read(connection, spec)
+    now = _now()
+    return _Found(
+        plan=partial(plan.plan, spec, table, now),
+        undo=partial(undo.plan, spec, table),
+        problems=partial(verify.problems, connection, spec, table, now),
+    )
 
 
 def _run(spec: Spec, connection: Any, steps: list[Step], json: bool, yes: bool, rate: int) -> None:
@@ -132,7 +154,7 @@ def plan(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bool
     pending = 0
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
-            steps = _plan(spec, connection)
+            steps = _find(spec, connection).plan()
             pending += len(steps)
             for step in steps:
                 text = render.sql(step)
@@ -164,14 +186,14 @@ def apply(
         return
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
-            steps = _plan(spec, connection)
+            steps = _find(spec, connection).plan()
             if not steps and not json:
                 print(f"{spec.table}: nothing to do")
             for _ in range(ROUNDS):
                 if not steps:
                     break
                 _run(spec, connection, steps, json, yes, rate)
-                steps = _plan(spec, connection)
+                steps = _find(spec, connection).plan()
             if steps:
                 raise HostwrightError(f"{spec.table}: still different after apply: {steps[0].title}")
 
@@ -181,18 +203,9 @@ def undo(
     c: Any, inventory: str = "", table: str = "", dsn: str = "", rate: int = 0, json: bool = False, yes: bool = False
 ) -> None:
     """Make a divided or split table one plain table again, with all its rows."""
-    from hostwright.partition import catalog
-    from hostwright.partition import undo as undoing
-    from hostwright.partition.spec import SplitSpec
-    from hostwright.partition.split import catalog as split_catalog
-    from hostwright.partition.split import plan as split_plan
-
     with _databases(inventory, dsn, table) as databases:
         spec, connection = _one(databases, "undo")
-        if isinstance(spec, SplitSpec):
-            steps = split_plan.undo(spec, split_catalog.read(connection, spec))
-        else:
-            steps = undoing.plan(spec, catalog.read(connection, spec))
+        steps = _find(spec, connection).undo()
         if not steps:
             if not json:
                 print(f"{spec.table}: nothing to do")
@@ -231,19 +244,10 @@ def maintain(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: 
 @task(help={**OPTIONS, "quick": "don't read the rows"})
 def verify(c: Any, inventory: str = "", table: str = "", dsn: str = "", quick: bool = False) -> None:
     """Look for gaps, rows without a child, keys that are there twice and maintenance that fails."""
-    from hostwright.partition import catalog
-    from hostwright.partition import verify as verifying
-    from hostwright.partition.spec import SplitSpec
-    from hostwright.partition.split import catalog as split_catalog
-    from hostwright.partition.split import verify as split_verify
-
     bad = []
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
-            if isinstance(spec, SplitSpec):
-                found = split_verify.problems(connection, split_catalog.read(connection, spec), rows=not quick)
-            else:
-                found = verifying.problems(connection, spec, catalog.read(connection, spec), _now(), rows=not quick)
+            found = _find(spec, connection).problems(rows=not quick)
             bad += [f"{spec.table}: {problem}" for problem in found]
             if not found:
                 print(f"{spec.table}: all is well")

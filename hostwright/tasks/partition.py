@@ -18,7 +18,8 @@ from hostwright.tasks._task import task
 
 if TYPE_CHECKING:
     from hostwright.partition.plan import Step
-    from hostwright.partition.spec import PartitionSpec, Spec, SplitSpec
+    from hostwright.partition.spec import PartitionSpec, Spec
+    from hostwright.partition.status import Lines
 
 PENDING = 3
 """Exit status of a plan that has something to do."""
@@ -81,14 +82,20 @@ def _now() -> dt.datetime:
 class _Found(NamedTuple):
     """A table as it is in the database, and what can be done with it: divided or split, as its spec says."""
 
+    exists: bool
     plan: Callable[[], list[Step]]
     undo: Callable[[], list[Step]]
     problems: Callable[..., list[str]]
     """Takes `rows`: whether they are read too."""
+    status: Callable[[list[str]], dict[str, Any]]
+    """Takes the problems."""
+    lines: Callable[[dict[str, Any]], Lines]
+    """Takes the status."""
 
 
 def _find(spec: Spec, connection: Any) -> _Found:
-    from hostwright.partition import catalog, plan, undo, verify
+    from hostwright.partition import catalog, plan, status, undo, verify
+    from hostwright.partition.archive import known
     from hostwright.partition.spec import SplitSpec
     from hostwright.partition.split import catalog as split_catalog
     from hostwright.partition.split import plan as split_plan
@@ -97,16 +104,22 @@ def _find(spec: Spec, connection: Any) -> _Found:
     if isinstance(spec, SplitSpec):
         split = split_catalog.read(connection, spec)
         return _Found(
+            exists=bool(split.relations),
             plan=partial(split_plan.plan, spec, split),
             undo=partial(split_plan.undo, spec, split),
             problems=partial(split_verify.problems, connection, split),
+            status=partial(status.of_split, spec, split),
+            lines=status.lines_of_split,
         )
     table = catalog.read(connection, spec)
     now = _now()
     return _Found(
+        exists=table.exists,
         plan=partial(plan.plan, spec, table, now),
         undo=partial(undo.plan, spec, table),
         problems=partial(verify.problems, connection, spec, table, now),
+        status=lambda problems: status.of_divided(spec, table, problems, known.former(connection, spec)),
+        lines=partial(status.lines_of_divided, table.kind),
     )
 
 
@@ -430,115 +443,20 @@ def _said(spec: PartitionSpec, child: str) -> Any:
 @task(help=OPTIONS)
 def status(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: bool = False) -> None:
     """Show the children of each table with their bounds, rows and sizes, and how maintenance goes."""
-    from hostwright.partition import catalog, render
-    from hostwright.partition import verify as verifying
-    from hostwright.partition.archive import known
-    from hostwright.partition.spec import SplitSpec
-
     missing = []
     with _databases(inventory, dsn, table) as databases:
         for spec, connection in databases:
-            if isinstance(spec, SplitSpec):
-                if not _split_status(spec, connection, json):
-                    missing.append(spec.table)
-                continue
-            found = catalog.read(connection, spec)
+            found = _find(spec, connection)
             if not found.exists:
                 missing.append(spec.table)
                 continue
-            problems = verifying.problems(connection, spec, found, _now(), rows=False)
-            record = {name: found.recorded.get(name) for name in ("strategy", "worked_at", "step", "failure")}
-            children: list[dict[str, Any]] = [
-                {
-                    "child": child.name,
-                    "from": "" if child.lower is None else render.bound(child.lower),
-                    "to": child.bound or ("" if child.upper is None else render.bound(child.upper)),
-                    "rows": child.rows,
-                    "bytes": child.size,
-                    "parts": child.parts or (),
-                }
-                for child in found.children
-                if not child.is_archived
-            ]
-            archived: list[dict[str, Any]] = [
-                {
-                    "child": one.name,
-                    "from": one.lower,
-                    "to": one.upper,
-                    "rows": one.rows,
-                    "server": one.server,
-                    "at": one.at,
-                }
-                for one in known.former(connection, spec)
-                if one.is_archived
-            ]
+            shown = found.status(found.problems(rows=False))
             if json:
-                shown = {"schema": 1, "table": spec.table, **record, "problems": problems, "children": children}
-                shown["archived"] = archived
                 print(json_.dumps(shown))
                 continue
-            most = max((child.size for child in found.children), default=0) or 1
-            console.table(
-                f"{spec.table}: {record['strategy'] or found.kind}, maintained {record['worked_at'] or 'never'}",
-                ("child", "from", "to", "rows (estimate)", "size", ""),
-                [
-                    (
-                        f"{line['child']} ({len(line['parts'])} parts)" if line["parts"] else line["child"],
-                        line["from"],
-                        line["to"],
-                        f"{line['rows']:,}",
-                        _size(line["bytes"]),
-                        "▇" * round(20 * line["bytes"] / most),
-                    )
-                    for line in children
-                ]
-                + [
-                    (one["child"], one["from"] or "", one["to"] or "", f"{one['rows']:,}", "", f"at {one['server']}")
-                    for one in archived
-                ],
-            )
-            for problem in problems:
+            console.table(*found.lines(shown))
+            for problem in shown["problems"]:
                 print(f"! {problem}")
     if missing:
         said = "\n".join(f"partitions: {name}: there is no such table" for name in missing)
         raise BadInput(said, "Deploy first: Django's migrations make it.")
-
-
-def _split_status(spec: SplitSpec, connection: Any, json: bool) -> bool:
-    """Show it; False where there is no such table."""
-    from hostwright.partition.split import catalog, verify
-
-    found = catalog.read(connection, spec)
-    if not found.relations:
-        return False
-    problems = verify.problems(connection, found, rows=False)
-    tables = [(name, one) for name, one in found.relations.items() if one.kind == "r"]
-    if json:
-        shown = {
-            "schema": 1,
-            "table": spec.table,
-            "state": found.state,
-            "problems": problems,
-            "tables": [
-                {"table": name, "columns": len(one.columns), "rows": one.rows, "bytes": one.size}
-                for name, one in tables
-            ],
-        }
-        print(json_.dumps(shown))
-        return True
-    console.table(
-        f"{spec.table}: {found.state or 'one table'}",
-        ("table", "columns", "rows (estimate)", "size"),
-        [(name, str(len(one.columns)), f"{one.rows:,}", _size(one.size)) for name, one in tables],
-    )
-    for problem in problems:
-        print(f"! {problem}")
-    return True
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TB"

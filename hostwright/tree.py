@@ -18,12 +18,12 @@ EVERY_KEY = (
     if INSTALLED
     else "inventory/example/group_vars/all/site.yml shows every key."
 )
-"""Where a reader finds the site model's keys..."""
+"""Tells a reader where all keys of the site model are."""
 AN_INVENTORY = "`hostwright example hosts` shows one." if INSTALLED else "inventory/example shows one."
-"""...an inventory..."""
+"""Tells a reader where an example of an inventory is."""
 NEW_INVENTORY = (
     "`hostwright init` writes inventory/production; fab lab.up makes throwaway hosts."
     if INSTALLED
     else "Copy inventory/minimal or inventory/example and fill it in; fab lab.up makes throwaway hosts."
 )
-"""...and how to get one."""
+"""Tells a reader how to get an inventory."""

@@ -43,7 +43,7 @@ class Platform:
     addresses: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """The same, for a playbook."""
+        """The platform as a playbook reads it."""
         return asdict(self)
 
 

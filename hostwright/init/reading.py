@@ -9,7 +9,7 @@ from typing import Any
 from hostwright.init.dependencies import Required
 from hostwright.init.settings import Settings
 from hostwright.init.settings import read as read_settings
-from hostwright.init.sources import SITE, Need, Sources, shown
+from hostwright.init.sources import SITE, Need, Sources, module_file, shown
 
 SAYS_SETTINGS = re.compile(r"DJANGO_SETTINGS_MODULE['\"]\]?\s*[,=]\s*['\"]([\w.]+)['\"]")
 
@@ -47,11 +47,7 @@ class Reading:
 
     def path(self, module: str) -> PurePosixPath | None:
         """The file of a module of the project."""
-        below = self.start.joinpath(*module.split("."))
-        for candidate in (below.with_name(below.name + ".py"), below / "__init__.py"):
-            if self.sources.source(candidate) is not None:
-                return candidate
-        return None
+        return module_file(self.start, module, self.sources.source)
 
     def name(self, path: PurePosixPath) -> str:
         """The name of the module that this file is."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from hostwright.init.sources import module_file
 from hostwright.init.values import UNKNOWN, Unknown, Values, condition, joined, name_of, variables
 
 Source = Callable[[PurePosixPath], bytes | None]
@@ -139,20 +140,18 @@ class _Module:
 
     def _take(self, node: ast.ImportFrom, optional: bool, unless: Unknown | None) -> None:
         """from X import *"""
-        parts = (node.module or "").split(".") if node.module else []
+        module = node.module or ""
         if node.level:
             start = self.path.parents[node.level - 1] if node.level <= len(self.path.parents) else None
             starts = [start] if start else []
         else:
             starts = list(self.path.parents)  # The project is on the path; where it begins, the names tell.
-        for start in starts:
-            below = start.joinpath(*parts)
-            for candidate in (below.with_name(below.name + ".py"), below / "__init__.py"):
-                if parts and self.source(candidate) is not None:
-                    _read(candidate, self.source, self.found, self.seen, unless)
-                    return
-        if parts and not node.level and not optional:
-            module = ".".join(parts)
+        for start in starts if module else ():
+            path = module_file(start, module, self.source)
+            if path:
+                _read(path, self.source, self.found, self.seen, unless)
+                return
+        if module and not node.level and not optional:
             self.found.elsewhere.append(module)
             self._unread(f"takes everything from {module}, which is not in this project: what that says was not read")
 

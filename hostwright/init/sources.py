@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from hostwright.errors import BadInput, HostwrightError
@@ -74,6 +75,15 @@ def manage_py(sources: Sources) -> PurePosixPath:
             f"there are several Django projects in {sources.root}: {several}", "Run `hostwright init` in one of them."
         )
     return nearest[0]
+
+
+def module_file(
+    start: PurePosixPath, module: str, source: Callable[[PurePosixPath], bytes | None]
+) -> PurePosixPath | None:
+    """The file of the module or package called `module`, as imports from the directory `start` find it."""
+    below = start.joinpath(*module.split("."))
+    candidates = (below.with_name(below.name + ".py"), below / "__init__.py")
+    return next((path for path in candidates if source(path) is not None), None)
 
 
 def shown(path: PurePosixPath) -> str:

@@ -1,5 +1,5 @@
-"""Projects that others' tools make, and an application of others from its sdist: from a clean machine, looked at,
-filled in, deployed, migrated, taken back.
+"""Projects that others' tools make, and applications of others: from a clean machine, looked at, filled in, deployed,
+migrated, taken back.
 
 All come to the same server, so from the second one on each is a further site of a host.
 """
@@ -221,6 +221,66 @@ END
 )
 
 
+# A reusable application, in the project that docs/howto/applications.md describes.
+HELPDESK = Foreign(
+    "helpsite",
+    make="""\
+~/.theirs/bin/django-admin startproject helpsite .
+cat >requirements.txt <<'END'
+django>=5.2,<5.3
+django-helpdesk[celery]==2.5.1
+gunicorn>=23,<24
+psycopg[binary]>=3.2,<4
+redis>=6.1
+END
+cat >>helpsite/settings.py <<'END'
+
+import os
+
+SECRET_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
+DEBUG = False
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "helpsite"}}
+STATIC_ROOT = BASE_DIR / "staticfiles"
+INSTALLED_APPS += [
+    "django.contrib.humanize",
+    "django.contrib.sites",
+    "django_celery_beat",
+    "helpdesk",
+    "rest_framework",
+]
+SITE_ID = 1
+LOGIN_URL = "helpdesk:login"
+HELPDESK_TEAMS_MODE_ENABLED = False
+MEDIA_URL = "/media/"
+MEDIA_ROOT = BASE_DIR / "media"
+CELERY_BROKER_URL = os.environ["CELERY_BROKER_URL"]
+CELERY_BEAT_SCHEDULE = {"mail": {"task": "helpdesk.tasks.helpdesk_process_email", "schedule": 60}}
+END
+cat >helpsite/celery.py <<'END'
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helpsite.settings")
+app = Celery("helpsite")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+END
+echo "from .celery import app" >helpsite/__init__.py
+cat >helpsite/urls.py <<'END'
+from django.urls import include, path
+
+urlpatterns = [path("", include("helpdesk.urls", namespace="helpdesk"))]
+END
+""",
+    settle="""\
+sed -i 's/domains: .*/domains: [helpsite.example.com]/' deploy/inventory/production/group_vars/all/site.yml
+""",
+    change="sed -i 's/==2.5.1/==2.6.1/' requirements.txt",
+)
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, dict[str, str]]]:
     with clean("foreign") as yours:
@@ -265,3 +325,12 @@ def test_an_application_from_its_sdist(environment: tuple[Machine, dict[str, str
     assert columns(yours, "talks", "person_userapitoken") == set()
     assert columns(yours, "talks", "person_user") > {"avatar_thumbnail", "email"}
     assert re.search(r"talks-worker-default +\S+-2024\.3\.1 +active", printed.rpartition("</html>")[2])
+
+
+def test_a_reusable_application_with_worker_and_beat(environment: tuple[Machine, dict[str, str]]) -> None:
+    yours, variables = environment
+    printed = HELPDESK.run(yours, variables)
+    assert "migrations undone: helpdesk." in printed
+    status = printed.rpartition("</html>")[2]
+    for process in ("beat", "worker-default"):
+        assert re.search(rf"helpsite-{process} +\S+ +active", status)

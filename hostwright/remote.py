@@ -293,18 +293,12 @@ class Remote:
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request that has one event for an answer. Raises HostwrightError where that can't be right."""
-        # It loads pydantic, which takes long: a task starts Ansible before.
-        from hostwright import answers
-
         call = self.call(request)
         try:
             event = call.event()
             if event is None:
                 raise call.failure()
-            wrong = answers.problem(str(request["verb"]), event)
-            if wrong:
-                raise HostwrightError(f"{self.name}: the engine's answer can't be right: {wrong}", PROVISION)
-            return event
+            return checked(self.name, str(request["verb"]), event)
         finally:
             call.channel.close()
 
@@ -434,6 +428,17 @@ def parse_event(host: str, line: bytes) -> dict[str, Any]:
     if event["event"] == "error":
         raise failure(host, event)
     return event
+
+
+def checked(host: str, name: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """What the engine of `host` answered to `name`. Raises HostwrightError where a field of it can't be right."""
+    # It loads pydantic, which takes long: a task starts Ansible before.
+    from hostwright import answers
+
+    wrong = answers.problem(name, answer)
+    if wrong:
+        raise HostwrightError(f"{host}: the engine's answer can't be right: {wrong}", PROVISION)
+    return answer
 
 
 def printable(text: str) -> str:

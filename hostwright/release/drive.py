@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from hostwright import answers, interrupts
+from hostwright import interrupts
 from hostwright.config import Site
 from hostwright.errors import Busy, Failures, HostwrightError
 from hostwright.events import Reporter
 from hostwright.release.source import Artifact
-from hostwright.remote import LINE_LIMIT, PROVISION, Call, Remote, Unreachable, failure
+from hostwright.remote import LINE_LIMIT, Call, Remote, Unreachable, checked, failure
 
 RECONNECT = 15.0
 """Seconds in which a lost connection may come back before its host counts as lost."""
@@ -108,22 +108,16 @@ class HostTransaction:
                 raise HostwrightError(f"{self.name}: the transaction has ended ({event.get('result')})")
             if event["event"] != "done":
                 continue
-            did, done = self._checked("done", event)["do"], event.get("n")
+            did, done = checked(self.name, "done", event)["do"], event.get("n")
             self._unanswered.pop(done or 0, None)
             if did == command and done in (number, None):
                 if not event["ok"]:
                     raise failure(self.name, event.get("error", {}))
-                return self._checked(command, event)
+                return checked(self.name, command, event)
             if command != "abort":  # Before an abort, what was under way ends.
                 raise HostwrightError(
                     f"{self.name}: the engine did {did} by itself: it was killed, or not told to go on in time"
                 )
-
-    def _checked(self, name: str, answer: dict[str, Any]) -> dict[str, Any]:
-        wrong = answers.problem(name, answer)
-        if wrong:
-            raise HostwrightError(f"{self.name}: the engine's answer can't be right: {wrong}", PROVISION)
-        return answer
 
     def ping(self) -> None:
         if self._call is not None and not self.over:
@@ -150,7 +144,7 @@ class HostTransaction:
                 self._attach(deadline)
             elif event["event"] == "attached":
                 lost = None
-                self._send_again(self._checked("attached", event)["got"])
+                self._send_again(checked(self.name, "attached", event)["got"])
             elif event.get("seq", 0) > self.seq:
                 self.seq = event["seq"]
                 self._report(event)

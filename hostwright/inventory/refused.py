@@ -37,7 +37,11 @@ def why(said: str, inventory: str) -> BadInput:
 def _vault(said: str, text: str) -> BadInput | None:
     """The vault password is wrong, was not given, or can't be had."""
     if "Decryption failed" in text:
-        return BadInput("the vault password is wrong", "ANSIBLE_VAULT_PASSWORD_FILE names the file that holds it.")
+        named = re.search(r"Decryption failed .*?\) on (/.+)", text)  # ansible-core 2.19 names none.
+        where = f"{named[1]}: " if named else ""
+        return BadInput(
+            f"{where}the vault password is wrong", "ANSIBLE_VAULT_PASSWORD_FILE names the file that holds it."
+        )
     if "no vault secrets" in text:
         return BadInput(
             "the inventory has an encrypted file, and no vault password was given",

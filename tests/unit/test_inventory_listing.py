@@ -40,7 +40,11 @@ def ansible(monkeypatch: pytest.MonkeyPatch, status: int, out: str, err: str) ->
             "ERROR! Completely failed to parse inventory source /",
             "/x:3: Expected key=value",
         ),
-        ("ERROR! Decryption failed (no vault secrets were found that could decrypt)", "the vault password is wrong"),
+        (
+            "ERROR! Decryption failed (no vault secrets were found that could decrypt) on /a b/vault.yml\n",
+            "/a b/vault.yml: the vault password is wrong",
+        ),
+        ("[ERROR]: Decryption failed (no vault secrets were found that could decrypt).", "the vault password is wrong"),
         (
             "ERROR! Attempting to decrypt but no vault secrets found",
             "the inventory has an encrypted file, and no vault password was given",

@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,6 +155,33 @@ def test_a_certificate_of_our_own_is_not_where_one_was_given() -> None:
     named = evaluate(made["argv"], {"_nginx_site": {**FULL_SITE, "tls": "self_signed"}})
     assert places[0] <= set(named)
     assert evaluate(made["creates"], {"_nginx_site": FULL_SITE}) in places[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "alternative"),
+    [
+        (["shop.example.com", "www.example.com"], ["DNS:shop.example.com", "DNS:www.example.com"]),
+        ([".example.com"], ["DNS:example.com", "DNS:*.example.com"]),
+        (["*.example.com", "192.0.2.1"], ["DNS:*.example.com", "IP Address:192.0.2.1"]),
+        ([f"{'a' * 63}.example.com"], [f"DNS:{'a' * 63}.example.com"]),
+        (["~^(www\\d+)\\.example$", "shop.example.com"], ["DNS:shop.example.com"]),
+        ([], ["DNS:my-shop"]),
+    ],
+)
+def test_a_certificate_of_our_own_is_for_all_names(tmp_path: Path, names: list[str], alternative: list[str]) -> None:
+    made, task = next((module(task)[1], task) for _, task in tasks("nginx") if task["name"].startswith("Make a certif"))
+    known = {**task["vars"], "_nginx_site": {**FULL_SITE, "server_names": names, "tls": "self_signed"}}
+    words = evaluate(made["argv"], known)
+    argv = [str(tmp_path / Path(word).name) if "self-signed" in word else word for word in words]
+    subprocess.run(argv, input=evaluate(made["stdin"], known), text=True, check=True, capture_output=True)
+    shown = subprocess.run(
+        ["openssl", "x509", "-in", argv[-1], "-noout", "-ext", "subjectAltName,basicConstraints"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert shown.splitlines()[-1].strip().split(", ") == alternative
+    assert "CA:TRUE" in shown
 
 
 def test_a_pair_that_is_given_is_checked_as_the_site_uses_it() -> None:

@@ -55,7 +55,7 @@ test-faults: $(READY) ## A deploy under each fault, and at each of its points: t
 test-ansible-newest: .venv-newest/.ready ## The newest Ansible: lint, syntax, templates, one host lifecycle
 	@export PATH=$(CURDIR)/$(NEWEST):$$PATH; ansible-lint --offline -q \
 	  && ansible-playbook --syntax-check -i inventory/example playbooks/*.yml \
-	  && $(NEWEST)/pytest -q -n auto tests/unit/roles tests/unit/test_platforms.py tests/unit/test_playbooks.py tests/platforms \
+	  && $(NEWEST)/pytest -q -n auto tests/unit/roles tests/unit/hosts/test_platforms.py tests/unit/test_playbooks.py tests/platforms \
 	  && $(NEWEST)/pytest tests/hosts
 
 lint: $(READY) ## ruff, mypy, yamllint, ansible-lint

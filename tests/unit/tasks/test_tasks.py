@@ -23,7 +23,7 @@ from hostwright.release import drive, source
 from hostwright.tasks import _fleet, _streams, db, site
 from hostwright.tasks._task import task
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def ended(error: BaseException) -> Exit:

@@ -14,7 +14,7 @@ from hostwright.inventory import Inventory
 from hostwright.release import plan
 from hostwright.tasks import _fleet
 from hostwright.tasks import site as tasks
-from tests.unit.test_drive import ARTIFACT, DEPLOY, Engine
+from tests.unit.release.test_drive import ARTIFACT, DEPLOY, Engine
 
 HOSTS = ["web1", "web2", "jobs1"]
 GROUPS = {"web": ["web1", "web2"], "worker": ["jobs1"], "beat": ["jobs1"]}

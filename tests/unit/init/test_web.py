@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hostwright.init.sources import SITE
-from tests.unit.test_init import MANAGE, READY, SHOP, URLS, WSGI, found, tree
-from tests.unit.test_init_services import CELERY, shop
+from tests.unit.init.test_init import MANAGE, READY, SHOP, URLS, WSGI, found, tree
+from tests.unit.init.test_services import CELERY, shop
 
 SRC = {
     "manage.py": 'import sys\nsys.path.insert(0, "src")\n' + MANAGE.format("shop.settings"),

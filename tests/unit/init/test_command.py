@@ -12,13 +12,13 @@ import pytest
 from hostwright import cli
 from hostwright.init import files, project
 from hostwright.init.sources import SITE
-from tests.unit.test_init import MANAGE, READY, SHOP, run, tree
+from tests.unit.init.test_init import MANAGE, READY, SHOP, run, tree
 
 
 def hostwright(*argv: str, cwd: Path, **how: str) -> subprocess.CompletedProcess[str]:
     """Run `hostwright` as a program of its own."""
     program = [sys.executable, "-c", "import sys; from hostwright.cli import main; sys.exit(main())", *argv]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **how}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **how}
     return subprocess.run(program, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
@@ -129,7 +129,7 @@ def test_a_name_that_is_too_long(
 def test_an_output_that_takes_nothing(tmp_path: Path) -> None:
     program = "import sys; from hostwright.cli import main; sys.exit(main())"
     with Path("/dev/full").open("w") as full:
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
         done = subprocess.run(
             [sys.executable, "-c", program, "example"], stdout=full, stderr=subprocess.PIPE, env=env, check=False
         )

@@ -448,7 +448,7 @@ def test_settings_that_are_there_on_some_machines_only(tmp_path: Path, text: str
 
 
 def test_the_pythons_that_hosts_have() -> None:
-    releases = yaml.safe_load((Path(__file__).parents[1] / "platforms" / "releases.yml").read_text(encoding="utf-8"))
+    releases = yaml.safe_load((Path(__file__).parents[2] / "platforms" / "releases.yml").read_text(encoding="utf-8"))
     said = re.findall(r"(3\.\d+) on (\w+ [\d.]+)", HOSTS_HAVE)
     assert len(said) == 3
     assert all(releases[release.lower()]["python"] == python for python, release in said)
@@ -586,7 +586,7 @@ def test_the_page_shows_what_is_said(
     assert run(tmp_path, monkeypatch) == 0
     _, _, said = capsys.readouterr().out.partition("\n\n")
     needs, _, _ = said.partition("\n\n")
-    page = Path(__file__).parents[2] / "docs" / "install.md"
+    page = Path(__file__).parents[3] / "docs" / "install.md"
     assert "".join(f"    {line}\n" for line in needs.splitlines()) in page.read_text(encoding="utf-8")
 
 
@@ -669,5 +669,5 @@ def test_a_directory_that_can_not_be_written_has_nothing_half_done(
 
 def test_the_example_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["example"]) == 0
-    example = Path(__file__).parents[2] / "inventory/example/group_vars/all/site.yml"
+    example = Path(__file__).parents[3] / "inventory/example/group_vars/all/site.yml"
     assert capsys.readouterr().out == example.read_text()

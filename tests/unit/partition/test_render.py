@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hostwright.errors import BadInput
 from hostwright.partition import catalog, plan, render, undo
-from tests.unit.test_partition_plan import NOW, child, plain, spec
+from tests.unit.partition.test_plan import NOW, child, plain, spec
 
 names = st.text(st.characters(exclude_characters="\0.", exclude_categories=("Cs",)), min_size=1, max_size=63)
 

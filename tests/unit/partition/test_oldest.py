@@ -24,9 +24,9 @@ from hostwright.partition.archive import stream
 from hostwright.partition.split import catalog as split_catalog
 from hostwright.partition.split import plan as split_plan
 from tests.platforms.contract import beyond_sql
-from tests.unit import test_partition_split
-from tests.unit.test_partition_archive import VALUES
-from tests.unit.test_partition_plan import NOW, child, plain, spec
+from tests.unit.partition import test_split
+from tests.unit.partition.test_archive import VALUES
+from tests.unit.partition.test_plan import NOW, child, plain, spec
 
 KNOWN: dict[str, Any] = json.loads(Path(__file__).with_name("postgresql_9_5.json").read_text())
 COLUMNS = {table: {*columns.split(), "oid", "ctid", "xmin", "tableoid"} for table, columns in KNOWN["columns"].items()}
@@ -94,12 +94,12 @@ def of_splits() -> Iterator[tuple[str, str]]:
         name = path.name.removesuffix(".sql.j2")
         if name.startswith(("catalog_", "verify_")):
             yield f"split/{name}", render.query(f"split/{name}", **values)
-    table = test_partition_split.unsplit(version=9.5)
+    table = test_split.unsplit(version=9.5)
     columns = tuple(column for column in table.relations["articles"].columns if not column.generated)
-    plain_table = test_partition_split.unsplit(version=9.5, columns=columns)
-    done = test_partition_split.after(plain_table)
-    renewed = test_partition_split.after(plain_table, views="older")
-    wanted = test_partition_split.spec()
+    plain_table = test_split.unsplit(version=9.5, columns=columns)
+    done = test_split.after(plain_table)
+    renewed = test_split.after(plain_table, views="older")
+    wanted = test_split.spec()
     copying = dataclasses.replace(plain_table, record={"state": split_catalog.COPYING})
     for step in [
         *split_plan.plan(wanted, plain_table),

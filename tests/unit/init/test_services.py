@@ -10,7 +10,7 @@ import yaml
 
 from hostwright.init import files, project
 from hostwright.init.sources import SITE, VAULT
-from tests.unit.test_init import READY, SHOP, found, tree
+from tests.unit.init.test_init import READY, SHOP, found, tree
 
 CELERY = 'from celery import Celery\napp = Celery("shop")\n'
 SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"

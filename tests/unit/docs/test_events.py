@@ -12,7 +12,7 @@ import pytest
 
 from hostwright.events import SCHEMA, Reporter
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCHEMA_FILE = ROOT / "docs" / "events.schema.json"
 PREPARED = {"venv": "k", "venv_ready": True, "platform": None, "release": "r1"}
 BUILT = {"plan": [["a", "1"]], "heads": {"a": ["1"]}, "reversible": True}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hostwright.errors import BadInput
 from hostwright.partition import plan, render, undo
 from hostwright.partition.archive import file, known, stream
-from tests.unit.test_partition_plan import NOW, child, plain, spec
+from tests.unit.partition.test_plan import NOW, child, plain, spec
 
 names = st.text(st.characters(exclude_characters="\0.", exclude_categories=("Cs",)), min_size=1, max_size=63)
 SERVER = {"server": "archive.example.com", "name": "old", "user": "keeper", "password": "secret"}

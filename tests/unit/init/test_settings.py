@@ -10,7 +10,7 @@ import pytest
 from hostwright.init import settings
 from hostwright.init.sources import TOP
 from hostwright.init.values import UNKNOWN, Variable
-from tests.unit.test_init import READY, SHOP, found, tree
+from tests.unit.init.test_init import READY, SHOP, found, tree
 
 
 def read(text: str, **others: str) -> settings.Settings:

@@ -8,8 +8,8 @@ import json
 from hostwright.partition import status
 from hostwright.partition.archive.known import Former
 from hostwright.partition.split.catalog import Column, Names, Relation, Split
-from tests.unit import test_partition_split
-from tests.unit.test_partition_plan import child, divided, plain, spec
+from tests.unit.partition import test_split
+from tests.unit.partition.test_plan import child, divided, plain, spec
 
 MAY = {"from": "2026-05-01 00:00:00+00", "to": "2026-06-01 00:00:00+00"}
 
@@ -82,7 +82,7 @@ def test_a_split_table() -> None:
         "articles_wide": Relation("r", columns=columns[:1], rows=7, size=1023),
     }
     found = Split(15, Names("public", "articles"), relations, record={"state": "split"})
-    shown = status.of_split(test_partition_split.spec(), found, ["it is wrong"])
+    shown = status.of_split(test_split.spec(), found, ["it is wrong"])
     assert json.loads(json.dumps(shown)) == {
         "schema": 1,
         "table": "articles",
@@ -101,6 +101,6 @@ def test_a_split_table() -> None:
 
 
 def test_a_table_that_is_not_split_yet() -> None:
-    shown = status.of_split(test_partition_split.spec(), test_partition_split.unsplit(), ["it is not split"])
+    shown = status.of_split(test_split.spec(), test_split.unsplit(), ["it is not split"])
     assert (list(shown), shown["state"]) == (["schema", "table", "state", "problems", "tables"], "")
     assert status.lines_of_split(shown)[0] == "articles: one table"

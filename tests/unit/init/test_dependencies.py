@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hostwright.init.sources import SITE
-from tests.unit.test_init import PYPROJECT, SHOP, found, tree, without_requirements
+from tests.unit.init.test_init import PYPROJECT, SHOP, found, tree, without_requirements
 
 BUILD = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
 EXTRAS = '[project.optional-dependencies]\npostgres = ["psycopg"]\ndev = ["pytest"]\n'

@@ -13,7 +13,7 @@ import yaml
 
 from hostwright.tasks import namespace
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/*/README.md")])
 ROLES = sorted(ROOT.glob("roles/*"))
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = """\
@@ -53,6 +54,20 @@ def test_a_wrong_site_model_is_named_and_no_secret_shown(tmp_path: Path, wrong: 
     inventory.write_text(INVENTORY.replace("WRONG", wrong).replace("PYTHON", sys.executable))
     done = playbook("-i", inventory, "playbooks/site.yml", "-vvv")
     assert (done.returncode, message in done.stdout, "canary" in done.stdout + done.stderr) == (2, True, False)
+
+
+def test_a_process_that_dies_again_and_again_is_seen_after_an_upgrade(tmp_path: Path) -> None:
+    """It has failed for a moment only: here at the third look."""
+    (play,) = yaml.safe_load((ROOT / "playbooks/upgrade.yml").read_text())
+    stub = """\
+    case "$*" in *auto-restart*) ;; *) exit 9 ;; esac
+    echo >> looks
+    echo "old.service loaded failed failed Old"
+    if [ "$(wc -l < looks)" = 3 ]; then echo "shop-web@b.service loaded activating auto-restart Web"; fi
+    """
+    script = f"systemctl() {{ {stub} }}; sleep() {{ :; }}; {play['vars']['_upgrade_look']}"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["old.service", "shop-web@b.service"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--tags", "apt"], ["--check"]])

@@ -104,6 +104,19 @@ def test_defaults_have_the_type_that_is_described(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", NAMES)
+def test_false_is_false_however_it_is_given(role: str) -> None:
+    """`-e NAME=false` and an INI inventory give text, which is true."""
+    options = loaded(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    for name in (name for name, option in options.items() if option["type"] == "bool"):
+        found = []
+        for directory in ("tasks", "handlers", "templates", "vars"):
+            for path in (ROLES / role / directory).glob("*"):
+                # A module's own option of that type takes text as well.
+                found += re.findall(rf"(?<!: \"{{{{ )\b{name}\b(?! to (?:true|false))(?: \| bool)?", path.read_text())
+        assert set(found) <= {f"{name} | bool"}, name
+
+
+@pytest.mark.parametrize("role", NAMES)
 def test_variables_carry_the_roles_prefix(role: str) -> None:
     assert [name for name in defaults(role) if not name.startswith(f"{role}_")] == []
     internal = list(loaded(role, "vars/main.yml") or {})

@@ -391,6 +391,39 @@ def test_with_everything_changed(host: Fleet, home: Path) -> None:
     assert owners == ["ann", "root", "builder", "builder"]
     assert look.service("blog-partitions.timer").is_running
     assert look.file("/etc/systemd/system/blog-partitions.timer").contains("OnCalendar=hourly")
+    for unit in ("postgresql@15-main", "redis-server"):  # other addresses than the host's own are there late
+        assert "network-online.target" in look.check_output(f"systemctl show --value -p After -p Wants {unit}").split()
+
+
+def test_rules_that_another_packet_filter_flushes_are_loaded_again(host: Fleet, home: Path) -> None:
+    look = looked_at(host)
+    rules = "nft list table inet hostwright"
+    look.check_output("systemctl start nftables")  # its rules begin with `flush ruleset`
+    assert look.run(rules).rc != 0
+    assert roles(host, home, {"firewall": CHANGED["firewall"]})
+    assert "udp dport 5353" in look.check_output(rules)
+    look.check_output("systemctl restart nftables")
+    assert "udp dport 5353" in look.check_output(rules)
+    look.check_output("systemctl reload nftables")
+    assert "udp dport 5353" in look.check_output(rules)
+
+
+def test_what_a_broker_user_has_elsewhere_stays(host: Fleet, home: Path) -> None:
+    look = looked_at(host)
+    look.check_output("rabbitmqctl -q set_permissions -p / blog '' '' '.*'")
+    assert roles(host, home, {"rabbitmq": CHANGED["rabbitmq"]}) == []
+    given = look.check_output("rabbitmqctl -q list_user_permissions blog")
+    assert {line.split()[0] for line in given.splitlines()} >= {"/", "blog"}
+
+
+def test_a_setting_that_is_overridden_is_named(host: Fleet, home: Path) -> None:
+    look = looked_at(host)
+    sql = "runuser -u postgres -- psql -XAt -p 5434 -c"
+    look.check_output(f"{sql} \"ALTER SYSTEM SET log_line_prefix = 'theirs '\" -c 'SELECT pg_reload_conf()'")
+    with pytest.raises(AssertionError, match=r"log_line_prefix is set in .*/postgresql\.auto\.conf, line \d+"):
+        roles(host, home, {"postgresql": CHANGED["postgresql"]})
+    look.check_output(f"{sql} 'ALTER SYSTEM RESET log_line_prefix' -c 'SELECT pg_reload_conf()'")
+    assert roles(host, home, {"postgresql": CHANGED["postgresql"]}) == []
 
 
 def test_what_was_made_is_taken_away(host: Fleet, home: Path) -> None:

@@ -4,7 +4,13 @@ version=$1 port=$2
 etc=$(ls -dv /etc/postgresql/${version:-*}/main 2>/dev/null | tail -n 1)
 echo "etc=$etc"
 [ -e "$etc/conf.d/hostwright.conf" ] && echo ours=yes
-awk '/^MemTotal:/ { print "memory_mb=" int($2 / 1024) }' /proc/meminfo
+# A kernel takes a little more or less for itself than the one before: nothing that PostgreSQL is to be restarted for.
+sized=$(sed -n 's/^# Sized for \([0-9]*\) MB.*/\1/p' "$etc/conf.d/hostwright.conf" 2>/dev/null)
+awk -v sized="${sized:-0}" '/^MemTotal:/ {
+    mb = int($2 / 1024)
+    if (mb * 20 > sized * 19 && mb * 20 < sized * 21) mb = sized
+    print "memory_mb=" mb
+}' /proc/meminfo
 
 # The directories of settings that a cluster reads.
 included() {

@@ -50,8 +50,9 @@ GLANCE = 60
 IDLE = 5
 """Seconds without an engine after which the next deploy has to end a transaction."""
 
-TIDY = 20
-"""Seconds for old processes to end their work."""
+TIDY = 60
+"""Seconds for old processes to end their work. One that was cut off from its broker hears of it again when TCP next
+tries, which may be as long after as the cut has lasted."""
 
 MIGRATION = """\
 from django.db import migrations

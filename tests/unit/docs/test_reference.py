@@ -74,7 +74,8 @@ def test_a_message_that_a_page_explains_is_one_that_is_said() -> None:
     seen = [row.split(" | ")[0] for row in text.splitlines() if row.startswith("| ")]
     quoted = [message for cell in seen for message in re.findall(r"`([^`]+ [^`]+)`", cell)]
     assert len(quoted) > 10
-    code = [*ROOT.glob("hostwright/**/*.py"), *ROOT.glob("roles/**/*.py"), *ROOT.glob("roles/nginx/templates/*")]
+    patterns = ("hostwright/**/*.py", "roles/**/*.py", "roles/*/tasks/*.yml", "roles/nginx/templates/*")
+    code = [path for pattern in patterns for path in ROOT.glob(pattern)]
     said = "\n".join(path.read_text(encoding="utf-8") for path in code)
     # But for a number or a name in it, which each case has its own of.
     parts = [part.strip(" :") for message in quoted for part in re.split(r"\b(?:[0-9]+|status|[A-Z]{3,})\b", message)]

@@ -9,21 +9,25 @@ from typing import Any
 
 import pytest
 
-from tests.roles import ROLES, defaults, evaluate, loaded, tasks
+from tests.roles import ROLES, defaults, evaluate, loaded, render, tasks
 from tests.unit.roles.test_structure import module
+from tests.unit.roles.test_templates import POSTGRESQL
 
 STOCK = "include_dir = 'conf.d'\t\t\t# include files ending in '.conf' from"
 OURS = {"postgresql.conf": f"{STOCK}\n", "conf.d/hostwright.conf": "work_mem = '4MB'\n"}
 THEIRS = {"postgresql.conf": "include_dir = 'site.d'\n", "site.d/a.conf": "work_mem = '7MB' # tuned\n"}
 
 
-def seen(directory: Path, files: dict[str, str]) -> dict[str, str]:
-    """What see.sh says of a cluster with these files."""
+def seen(directory: Path, files: dict[str, str], memory_mb: int = 4000) -> dict[str, str]:
+    """What see.sh says of a cluster with these files, on a host with so much memory."""
     etc = directory / "15" / "main"
     for name, content in files.items():
         (etc / name).parent.mkdir(parents=True, exist_ok=True)
         (etc / name).write_text(content)
-    script = (ROLES / "postgresql" / "files" / "see.sh").read_text().replace("/etc/postgresql", str(directory))
+    meminfo = directory / "meminfo"
+    meminfo.write_text(f"MemTotal:       {memory_mb * 1024 + 512} kB\nMemFree:        1 kB\n")
+    script = (ROLES / "postgresql" / "files" / "see.sh").read_text()
+    script = script.replace("/etc/postgresql", str(directory)).replace("/proc/meminfo", str(meminfo))
     done = subprocess.run(["sh", "-c", script, "see", "", "5432"], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     variables = {**loaded("postgresql", "vars/main.yml"), "_postgresql_seen": {"stdout": done.stdout}}
@@ -35,6 +39,14 @@ def test_our_settings_are_told_from_those_of_others(tmp_path: Path) -> None:
     found = seen(tmp_path, OURS)
     assert (found["ours"], found["reads_ours"]) == ("yes", "yes")
     assert "work_mem" not in found
+
+
+@pytest.mark.parametrize(("memory_mb", "sized"), [(3990, "4000"), (4190, "4000"), (3800, "3800"), (8000, "8000")])
+def test_another_kernel_is_no_other_size(tmp_path: Path, memory_mb: int, sized: str) -> None:
+    assert seen(tmp_path, {"postgresql.conf": STOCK}, memory_mb)["memory_mb"] == str(memory_mb)
+    made = render("postgresql", "hostwright.conf.j2", **{**POSTGRESQL, "_postgresql_found": {"memory_mb": "4000"}})
+    found = seen(tmp_path, {**OURS, "conf.d/hostwright.conf": made}, memory_mb)
+    assert found["memory_mb"] == sized
 
 
 @pytest.mark.parametrize("line", ["include_dir 'conf.d'", " include_dir='conf.d/'", "include_dir = '{etc}/conf.d'"])

@@ -7,6 +7,7 @@ import importlib.metadata
 import io
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -86,7 +87,7 @@ def _summary(name: str, into: Path, made: Collection[str], needs: Sequence[tuple
     ]
     for place, whats in places.items():
         lines += [f"    {place}", *(f"      - {what}" for what in whats)]
-    return "\n".join([*lines, "", "Then:", f"    cd {into}", *(f"    {command}" for command in NEXT)])
+    return "\n".join([*lines, "", "Then:", f"    cd {shlex.quote(str(into))}", *(f"    {command}" for command in NEXT)])
 
 
 NEXT = (

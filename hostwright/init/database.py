@@ -36,6 +36,11 @@ def database(reading: Reading, name: str) -> Database:
 def _database(reading: Reading, name: str) -> Database:
     databases = reading.value("DATABASES")
     default = databases.get("default") if isinstance(databases, dict) else databases
+    others = [alias for alias in databases if alias != "default"] if isinstance(databases, dict) else []
+    if others:
+        reading.site_needs(
+            f"services.databases: DATABASES has {', '.join(others)} too; name those that shall be on this server"
+        )
     if isinstance(default, Variable):
         return _by_url(reading, name, default)
     if isinstance(default, dict):

@@ -106,6 +106,12 @@ class Required:
             self._project = shown(self._place)
             if extras:
                 self._say(f"dependencies.extras: pyproject.toml has {extras}: name those that a server needs")
+            lock = next(filter(None, map(self._beside, ("uv.lock", "poetry.lock", "pdm.lock"))), None)
+            if lock:
+                self._say(
+                    f"dependencies: pip knows no {shown(lock)}, and installs the project with what is newest; "
+                    "a requirements file made of the lock is better"
+                )
             return _names([*dependencies, *self._table("tool", "poetry", "dependencies")])
         if dependencies:
             self._copied = tuple(dependencies)

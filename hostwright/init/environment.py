@@ -17,6 +17,10 @@ def read_from(reading: Reading, setting: str) -> str:
     return value.name if isinstance(value, Variable) else setting
 
 
+SECRETS = "SECRET|KEY|PASS|PWD|CREDENTIAL|TOKEN|DSN|EMAIL_URL"
+"""What is in the names of variables that nobody else may see."""
+
+
 def environment(
     reading: Reading, name: str, domain: str, database: Database, celery: bool, broker: Broker
 ) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
@@ -46,7 +50,7 @@ def environment(
         wanted.pop(read_from(reading, directory), None)  # The deploy itself sets it.
     for variable, needed in wanted.items():
         guess = given.get(variable, _guess(variable, name, database.name, broker.kind))
-        if variable == key or (needed and guess is None and re.search("SECRET|KEY|PASSWORD|TOKEN|DSN", variable)):
+        if variable == key or (needed and guess is None and re.search(SECRETS, variable)):
             secrets.append(variable)
             if variable != key:
                 reading.needs.append((VAULT, f"vault_{variable.lower()}"))

@@ -63,6 +63,7 @@ def look(root: Path) -> Project:
     domain = web.domain(reading, name)
     celery = tasks.celery(reading)
     broker = tasks.broker(reading) if celery else Broker()
+    tasks.other_redis(reading, broker)
     wsgi, asgi = web.applications(reading)
     env, secrets, optional = environment(reading, name, domain, database, bool(celery), broker)
     _security(reading)

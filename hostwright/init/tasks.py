@@ -84,6 +84,14 @@ def broker(reading: Reading) -> Broker:
     return Broker()
 
 
+def other_redis(reading: Reading, broker: Broker) -> None:
+    """Redis may hold the cache, or channels, of a site whose tasks have another broker, or that has none."""
+    for setting in ("CACHES", "CHANNEL_LAYERS"):
+        if broker.kind != "redis" and "redis" in str(reading.value(setting)).lower():
+            reading.site_needs(f"services.redis: {setting} uses it; redis: {{}} has it installed")
+            return
+
+
 def _split(url: object) -> urllib.parse.SplitResult:
     try:
         return urllib.parse.urlsplit(url if isinstance(url, str) else "")

@@ -77,6 +77,13 @@ def test_extras_are_named(tmp_path: Path, build: str, said: str) -> None:
 
 
 @with_tomllib
+def test_a_lock_that_pip_does_not_know_is_named(tmp_path: Path) -> None:
+    texts = without_requirements(**{"pyproject.toml": PYPROJECT + BUILD, "poetry.lock": ""})
+    said = "dependencies: pip knows no poetry.lock, and installs the project with what is newest; a requirements file"
+    assert [what for _, what in found(tree(tmp_path, texts))[1] if what.startswith(said)]
+
+
+@with_tomllib
 def test_what_is_beside_manage_py_counts(tmp_path: Path) -> None:
     inner = without_requirements(**{"pyproject.toml": PYPROJECT + BUILD, ".python-version": "3.12.1\n"})
     texts = {f"backend/{name}": text for name, text in inner.items()} | {"pyproject.toml": "[tool.ruff]\n"}

@@ -159,3 +159,30 @@ def test_postgis_has_its_extension_and_its_libraries(tmp_path: Path, more: str, 
     assert site["packages"]["run"] == ["gdal-bin"]
     assert site["env"] == {"DJANGO_SETTINGS_MODULE": "shop.settings", **env}
     assert [what for _, what in needs if what.startswith("services.databases.extensions: postgis needs")]
+
+
+@pytest.mark.parametrize(
+    ("more", "place", "said"),
+    [
+        (
+            'DATABASES["old"] = {"ENGINE": "django.db.backends.postgresql", "NAME": "old"}',
+            SITE,
+            "services.databases: DATABASES has old too; name those that shall be on this server",
+        ),
+        (
+            'CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://h"}}',
+            SITE,
+            "services.redis: CACHES uses it; redis: {} has it installed",
+        ),
+        (
+            'CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}',
+            SITE,
+            "services.redis: CHANNEL_LAYERS uses it; redis: {} has it installed",
+        ),
+        ('EMAIL = os.environ["SMTP_PASS"]', VAULT, "vault_smtp_pass"),
+        ('EMAIL = os.environ["EMAIL_URL"]', VAULT, "vault_email_url"),
+    ],
+)
+def test_what_the_settings_use_besides_is_said(tmp_path: Path, more: str, place: str, said: str) -> None:
+    assert (place, said) in shop(tmp_path, more)[1]
+    assert (place, said) not in shop(tmp_path / "without", "")[1]

@@ -63,7 +63,17 @@ ARGUMENT = 131072
 
 IDENTIFIER = "letters, digits, _, $ and -, a letter or _ first, at most 63"
 Identifier = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_$-]{0,62}", IDENTIFIER)]
-"""A database, database role, Redis or queue name."""
+"""A database, database role or Redis name."""
+
+QueueName = Annotated[
+    str, _like("[A-Za-z_][A-Za-z0-9_.$-]{0,62}", "letters, digits, _, ., $ and -, a letter or _ first, at most 63")
+]
+SettingName = Annotated[
+    str,
+    _like(
+        r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?", "a setting such as work_mem or auto_explain.log_timing"
+    ),
+]
 
 EnvName = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _, no digit first")]
 Mode = Annotated[str, _like("0[0-7]{3}", 'a mode in quotes, such as "0640"')]
@@ -368,7 +378,7 @@ class Queue(Model):
     """A Celery worker: the queues that it consumes, and how."""
 
     name: Name = "default"
-    queues: Annotated[list[Identifier], Field(min_length=1)] = ["celery"]
+    queues: Annotated[list[QueueName], Field(min_length=1)] = ["celery"]
     count: Count = 1
     """Workers on each host of the group worker."""
     pool: Literal["prefork", "threads", "solo", "gevent", "eventlet"] = "prefork"
@@ -445,7 +455,7 @@ class Services(Model):
     databases: list[Database] = []
     postgresql_version: Annotated[str, _like(r"9\.[56]|[1-9][0-9]", "a version such as 15, in quotes")] | None = None
     """null: the distribution's."""
-    postgresql_settings: dict[Identifier, Setting] = {}
+    postgresql_settings: dict[SettingName, Setting] = {}
     """Settings of postgresql.conf that win over those sized from the host's memory."""
     redis: Redis | None = None
     amqp: Amqp | None = None

@@ -30,7 +30,7 @@ class Inventory:
 
         `!` leaves out, `&` keeps only what is in both, wherever they stand.
         """
-        parts = [part for part in re.split(r"[,:]", limit) if part]
+        parts = [part.strip() for part in re.split(r"[,:]", limit) if part.strip()]
         named = [self._matching(part) for part in parts if part[0] not in "!&"]
         wanted = set().union(*named) if named else set(hosts)
         for part in parts:

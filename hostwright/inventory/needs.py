@@ -40,6 +40,21 @@ def check_addresses(
                 )
 
 
+def check_passwords(site: config.Site, groups: Mapping[str, Sequence[str]]) -> None:
+    """What hosts of the application reach on another host has a password. Raises BadInput."""
+    services = site.services
+    without = [("db", f"databases.{number}") for number, one in enumerate(services.databases) if not one.password]
+    without += [("broker", "redis")] if services.redis and not services.redis.password else []
+    for group, service in without:
+        for server in groups.get(group, ()):
+            other = next((host for host in contract.app_hosts(groups) if host != server), None)
+            if other:
+                raise BadInput(
+                    f"site.services.{service}.password: is needed, as {other} reaches {server} over the network",
+                    "Keep it in the vault: docs/howto/second-host.md has the steps.",
+                )
+
+
 def _needs(site: config.Site) -> Iterator[tuple[str, str]]:
     """(group, what needs a host in it)."""
     if site.web:

@@ -48,6 +48,7 @@ def parse(
     expressions = Expressions(groups, variables, functools.cache(evaluate))
     site = _site(expressions, host, whole)
     needs.check_groups(site, groups, origin)
+    needs.check_passwords(site, groups)
     reached = {**variables, **dict(_reached(expressions))}
     needs.check_addresses(site, groups, reached)
     return Inventory(site, groups, reached)

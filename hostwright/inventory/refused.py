@@ -25,13 +25,21 @@ def why(said: str, inventory: str) -> BadInput:
     # Warnings are wrapped, also after the hyphens of a path.
     text = " ".join(said.replace("-\n", "-").replace("[WARNING]:", " ").split())
     return (
-        _vault(said, text)
+        _locale(text)
+        or _vault(said, text)
         or _nothing_there(text, inventory)
         or _no_yaml(text)
         or _spoiled(inventory)
         or _no_inventory(text)
         or BadInput(f"the inventory can't be read: {text[-400:]}", "ansible-inventory --list shows the same.")
     )
+
+
+def _locale(text: str) -> BadInput | None:
+    """Ansible does not begin in a locale whose encoding is another."""
+    if "requires the locale encoding to be UTF-8" not in text:
+        return None
+    return BadInput("Ansible needs a locale whose encoding is UTF-8", "Use: export LC_ALL=C.UTF-8")
 
 
 def _vault(said: str, text: str) -> BadInput | None:
@@ -86,7 +94,10 @@ def _no_yaml(text: str) -> BadInput | None:
 def _spoiled(inventory: str) -> BadInput | None:
     """The first file of the inventory that is no YAML, or has a key twice: Ansible does not always say which it is."""
     settings = configparser.ConfigParser(interpolation=None)
-    settings.read("ansible.cfg")
+    try:
+        settings.read("ansible.cfg")
+    except configparser.Error as error:
+        return BadInput(f"ansible.cfg: {' '.join(str(error).split())}", "It begins with the line [defaults].")
     configured = settings.get("defaults", "inventory", fallback="")
     named = inventory or os.environ.get("ANSIBLE_INVENTORY") or configured
     if not named:
@@ -99,6 +110,8 @@ def _spoiled(inventory: str) -> BadInput | None:
             twice = [key for node in yaml.compose_all(text) for key in _twice(node, [])]
         except UnicodeDecodeError:
             return BadInput(f"{file}: it is no UTF-8", "Save it as UTF-8.")
+        except OSError as error:
+            return BadInput(f"{file}: {error.strerror}", "It must be readable for whom runs fab.")
         except yaml.MarkedYAMLError as error:
             at = error.problem_mark
             place = f"line {at.line + 1}, column {at.column + 1}: " if at else ""

@@ -173,6 +173,14 @@ def test_a_wrong_key_is_named_by_its_path(changes: dict[str, Any], message: str)
         ),
         # What no host could do.
         ({"health": {"status": []}}, "site.health.status: must not be empty"),
+        (
+            {"celery": {"app": "a", "workers": [{"queues": ["a b"]}]}},
+            "site.celery.workers.0.queues.0: must be letters, digits, _, ., $ and -, a letter or _ first, at most 63",
+        ),
+        (
+            {"services": {"postgresql_settings": {"a.b.c": 1}}},
+            "site.services.postgresql_settings.a.b.c: the name must be a setting such as work_mem or",
+        ),
         ({"celery": {"app": "a", "workers": [{"queues": []}]}}, "site.celery.workers.0.queues: must not be empty"),
         (
             {"timers": [{"name": "a", "command": ["x"], "calendar": "*:0/90"}]},
@@ -248,6 +256,8 @@ def test_a_wrong_value_is_named_by_its_path_and_not_shown(changes: dict[str, Any
         },
         {"env": {"PEM": "-----BEGIN-----\n\tx\n", "EMOJI": "ü☃", "EMPTY": "", "DOS": "a\r\nb"}},
         {"services": {"postgresql_settings": {"random_page_cost": 1.1, "work_mem": "16MB", "jit": False}}},
+        {"services": {"postgresql_settings": {"pg_stat_statements.max": 1000}}},
+        {"celery": {"app": "a", "workers": [{"queues": ["high.priority", "low-1"]}]}},
         {"project_dir": "back end/it's"},
         {"web": {"wsgi": "a", "port": 443}},
         {"web": {"wsgi": "a"}, "static": {"root": None}, "media": {"url": "/static/"}},

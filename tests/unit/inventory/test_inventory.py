@@ -95,7 +95,7 @@ def test_a_group_that_the_site_needs_and_that_is_empty(changes: dict[str, Any], 
     ],
 )
 def test_a_host_that_another_lets_in_has_an_ipv4_address(address: dict[str, str], message: str) -> None:
-    site = {**SITE, "services": {"databases": [{"name": "shop"}]}}
+    site = {**SITE, "services": {"databases": [{"name": "shop", "password": "secret"}]}}
 
     def listed(database: str, address: dict[str, str]) -> dict[str, Any]:
         variables = {"web1": {"site": site, **address}, database: {"site": site}}
@@ -107,6 +107,22 @@ def test_a_host_that_another_lets_in_has_an_ipv4_address(address: dict[str, str]
     parse(listed("web1", address))
     parse(listed("db1", {"ansible_host": "10.0.0.1"}))
     assert refusal(listed("db1", {"ansible_host": "{{ 'web1' }}.example.com"})).endswith("it is web1.example.com")
+
+
+@pytest.mark.parametrize(
+    ("services", "group", "message"),
+    [
+        ({"databases": [{"name": "a", "password": "x"}, {"name": "b"}]}, "db", "databases.1.password"),
+        ({"redis": {}}, "broker", "redis.password"),
+    ],
+)
+def test_what_is_reached_over_the_network_has_a_password(services: dict[str, Any], group: str, message: str) -> None:
+    def listed(server: str) -> dict[str, Any]:
+        variables = {host: {"site": {**SITE, "services": services}} for host in ("10.0.0.1", server)}
+        return {"_meta": {"hostvars": variables}, "web": {"hosts": ["10.0.0.1"]}, group: {"hosts": [server]}}
+
+    assert refusal(listed("h2")) == f"site.services.{message}: is needed, as 10.0.0.1 reaches h2 over the network"
+    parse(listed("10.0.0.1"))
 
 
 def connected(**variables: Any) -> Inventory:
@@ -175,6 +191,7 @@ def test_a_connection_that_is_not_known(key: str, value: Any, message: str) -> N
         ("web:&*1:!db1", ["web1"]),
         ("web:!web", []),
         ("web1,", ["web1"]),
+        ("web1, web2", ["web1", "web2"]),
     ],
 )
 def test_a_limit_means_what_it_means_to_ansible(limit: str, hosts: list[str]) -> None:

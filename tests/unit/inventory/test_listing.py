@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hostwright.errors import BadInput
-from hostwright.inventory import listing
+from hostwright.inventory import listing, refused
 from hostwright.inventory.parse import parse
 
 
@@ -129,6 +129,40 @@ def test_what_somebody_wants_to_see_of_playbooks_does_not_matter(
     (tmp_path / "hosts").write_text("web1 a=b\n")
     assert listing.read(str(tmp_path))["_meta"]["hostvars"] == {"web1": {"a": "b"}}
     assert listing.evaluate("web1", "{{ 'a' | upper }}", str(tmp_path)) == "A"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("ansible.cfg", "inventory = hosts\n", "ansible.cfg: File contains no section headers."),
+        ("group_vars/all.yml", None, "group_vars/all.yml: Permission denied"),
+    ],
+)
+def test_a_file_that_fab_itself_can_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {web1: {}}}\n")
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(content or "")
+    if content is None:  # To root nothing is closed.
+
+        def closed(path: Path) -> bytes:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "read_bytes", closed)
+        (tmp_path / "hosts.yml").unlink()
+    assert message in refused.why("ERROR! it can't be read", ".").message
+
+
+def test_a_locale_that_ansible_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    ansible(monkeypatch, 1, "", "ERROR: Ansible requires the locale encoding to be UTF-8; Detected None.")
+    with pytest.raises(BadInput) as caught:
+        listing.read()
+    assert (caught.value.message, caught.value.hint) == (
+        "Ansible needs a locale whose encoding is UTF-8",
+        "Use: export LC_ALL=C.UTF-8",
+    )
 
 
 def test_a_vault_password_that_can_not_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -177,7 +178,9 @@ def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
 
 
 def _check_free(name: str) -> None:
-    """Raises BadInput where inventory/NAME is there, and no lab made it."""
+    """Raises BadInput where inventory/NAME is there and no lab made it, or where no path can be given to ssh."""
+    if re.search(r"\s", str(ROOT)):
+        raise BadInput(f"a lab can't be in {ROOT}: ssh would split that at the blank", "Clone to another directory.")
     if (ROOT / "inventory" / name).exists() and not (CACHE / name).exists():
         raise BadInput(f"inventory/{name} is an inventory of your own", "Choose another --name for the lab.")
 

@@ -38,6 +38,13 @@ def test_an_inventory_of_the_users_own_is_no_lab(top: Path) -> None:
     machine._check_free("other")  # One that is not there yet.
 
 
+def test_a_lab_below_a_path_that_ssh_would_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ROOT", tmp_path / "my project")
+    with pytest.raises(BadInput) as caught:
+        machine._check_free("try")
+    assert caught.value.message == f"a lab can't be in {tmp_path}/my project: ssh would split that at the blank"
+
+
 def test_a_lab_of_an_installed_hostwright_has_the_site_of_the_project(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

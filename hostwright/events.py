@@ -18,12 +18,16 @@ SCHEMA = 1
 
 
 class Reporter:
-    """Says what happens, as it happens: lines for people, or JSON lines with `json_lines`; all of it to `log`."""
+    """Says what happens, as it happens: lines for people, or JSON lines with `json_lines`; all of it to `log`.
+
+    `told` is all of it so far.
+    """
 
     def __init__(self, json_lines: bool = False, log: Path | None = None, out: TextIO | None = None) -> None:
         self.json_lines = json_lines
         self.started = time.monotonic()
         self.log = log
+        self.told: list[Mapping[str, Any]] = []
         self._out = out or sys.stdout
         self._lock = threading.Lock()
         self._color = not json_lines and self._out.isatty() and "NO_COLOR" not in os.environ
@@ -43,6 +47,7 @@ class Reporter:
         own = {"schema": SCHEMA, "event": event, "elapsed": round(time.monotonic() - self.started, 3)}
         record = {**own, **fields, **own}
         with self._lock:
+            self.told.append(record)
             if self.log:
                 self._keep(self.log, record)
             if self.json_lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import xml.etree.ElementTree as xml
@@ -99,12 +98,11 @@ def _cell(value: Any) -> str:
     return re.sub(r"([|<\\`\[])", r"\\\1", " ".join(str(value or "").split()))
 
 
-def publish(log: Path, junit_file: str, summary_file: str) -> None:
-    """Write the run whose events are in `log`: as XML to the one file, and at the end of the other; empty: not there.
+def publish(events: Events, junit_file: str, summary_file: str) -> None:
+    """Write the run with these events: as XML to the one file, and at the end of the other; empty: not there.
 
     The run is over, and its result stands: a file that can't be written is a note on standard error.
     """
-    events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     for name, text, mode in ((junit_file, junit, "w"), (summary_file, markdown, "a")):
         try:
             if name:

@@ -35,7 +35,9 @@ def attach(remote: Remote, request: Mapping[str, Any]) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         # sys.stdout does not say what it lost.
         out = open(1, "wb", closefd=False)  # noqa: SIM115  # A `with` would try once more to write what it could not.
-        return copy(remote, request, sys.stdin.buffer, out)
+        # Without a buffer, whose lock a thread that still waits for input would hold when Python ends.
+        with open(0, "rb", buffering=0, closefd=False) as source:
+            return copy(remote, request, source, out)
     columns, rows = shutil.get_terminal_size()
     call = remote.call({**request, "tty": True}, (os.environ.get("TERM", "xterm"), columns, rows))
     os.write(1, _started(call))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hostwright import console
 from hostwright.errors import BadInput, Busy, HostwrightError
@@ -25,17 +25,23 @@ def dump(c: Any, to: str, inventory: str = "", database: str = "") -> None:
     from hostwright.terminal import copy
 
     path = Path(to)
-    if path.exists():
-        raise BadInput(f"--to: {to} is there already", "Name another file.")
     part = path.with_name(path.name + ".part")
-    if part.exists():
-        raise BadInput(f"--to: {part} is there: another dump is written, or was cut off", "Remove it, or wait.")
-    if not path.parent.is_dir():
-        raise BadInput(f"--to: there is no directory {path.parent}", "Make it, or name another.")
-    remote = _remote(inventory)
     try:
-        with part.open("xb") as out:
+        if path.exists():
+            raise BadInput(f"--to: {to} is there already", "Name another file.")
+        if not path.parent.is_dir():
+            raise BadInput(f"--to: there is no directory {path.parent}", "Make it, or name another.")
+        out = part.open("xb")
+    except FileExistsError:
+        raise BadInput(
+            f"--to: {part} is there: another dump is written, or was cut off", "Remove it, or wait."
+        ) from None
+    except OSError as error:
+        raise BadInput(f"--to: {part} can't be written: {error.strerror}", "Name another place.") from None
+    try:
+        with out:
             part.chmod(0o600)
+            remote = _remote(inventory)
             status = copy(remote, {"verb": "db", "do": "dump", "database": database or None}, None, out)
         if status:
             raise HostwrightError(f"{remote.name}: pg_dump failed with status {status}")
@@ -50,19 +56,27 @@ def dump(c: Any, to: str, inventory: str = "", database: str = "") -> None:
 @task(help={"source": "a file that db.dump wrote", "database": "default: the site's first"})
 def restore(c: Any, source: str, inventory: str = "", database: str = "", yes: bool = False) -> None:
     """Replace what is in the database by a dump, in one transaction."""
+    path = Path(source)
+    try:
+        if not path.is_file():
+            raise BadInput(f"--source: there is no file {source}", "fab db.dump writes one.")
+        dumped = path.open("rb")
+    except OSError as error:
+        raise BadInput(f"--source: {source} can't be read: {error.strerror}", "fab db.dump writes one.") from None
+    with dumped:
+        _restore(inventory, database, source, dumped, yes)
+
+
+def _restore(inventory: str, database: str, source: str, dumped: BinaryIO, yes: bool) -> None:
     from hostwright.terminal import copy
 
-    path = Path(source)
-    if not path.is_file():
-        raise BadInput(f"--source: there is no file {source}", "fab db.dump writes one.")
     found = _fleet.inventory(inventory)
     from hostwright.contract import app_hosts
 
     remote = _fleet.remotes(found, [_fleet.database_host(found)])[0]
     _refuse_beside_a_deploy(_fleet.ask_all(found, app_hosts(found.groups), {"verb": "status"}))
     console.confirm(f"Replace the tables of {database or 'the database'} on {remote.name} by those in {source}?", yes)
-    with path.open("rb") as dumped:
-        status = copy(remote, {"verb": "db", "do": "restore", "database": database or None}, dumped, sys.stdout.buffer)
+    status = copy(remote, {"verb": "db", "do": "restore", "database": database or None}, dumped, sys.stdout.buffer)
     if status:
         raise HostwrightError(f"{remote.name}: pg_restore failed with status {status}; nothing was changed")
     print(f"{remote.name}: {database or 'the database'} is that of {source}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hostwright.errors import HostwrightError
+from hostwright.errors import Failures, HostwrightError
 from hostwright.tasks import _fleet
 from hostwright.tasks._task import task
 
@@ -12,10 +12,12 @@ from hostwright.tasks._task import task
 def _set(inventory: str, limit: str, on: bool) -> None:
     found, hosts = _fleet.read(inventory, limit)
     answers = _fleet.ask_all(found, hosts, {"verb": "maintenance", "on": on})
-    failed = [str(answer) for answer in answers.values() if isinstance(answer, HostwrightError)]
+    failed = {host: answer for host, answer in answers.items() if isinstance(answer, HostwrightError)}
+    changed = [host for host in hosts if host not in failed]
+    if changed:
+        print(f"maintenance is {'on' if on else 'off'} on {', '.join(changed)}")
     if failed:
-        raise HostwrightError("\n".join(failed))
-    print(f"maintenance is {'on' if on else 'off'} on {', '.join(hosts)}")
+        raise Failures(failed)
 
 
 @task()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +60,7 @@ def _transact(
         if junit or page:
             from hostwright import summary
 
-            summary.publish(log, junit, page)
+            summary.publish(reporter.told, junit, page)
 
 
 @task(
@@ -214,9 +215,11 @@ def releases(c: Any, inventory: str = "", limit: str = "", json: bool = False) -
     found, hosts = _fleet.read(inventory, limit)
     answers = _fleet.ask_all(found, hosts, {"verb": "releases"})
     rows = []
+    failed: dict[str, HostwrightError] = {}
     for host, answer in answers.items():
         if isinstance(answer, HostwrightError):
-            raise answer
+            failed[host] = answer
+            continue
         for row in answer["releases"]:
             if json:
                 Reporter(True).event("release", host=host, **row)
@@ -235,6 +238,8 @@ def releases(c: Any, inventory: str = "", limit: str = "", json: bool = False) -
             )
     if not json:
         console.table("", ("release", "host", "", "created", "ref", "commit", "by"), sorted(rows, reverse=True))
+    if failed:
+        raise Failures(failed)
 
 
 def _release_of(instance: str) -> str:
@@ -286,15 +291,30 @@ def status(c: Any, inventory: str = "", limit: str = "", json: bool = False) -> 
         raise HostwrightError("\n".join(problems))
 
 
+def _units(site: Any, service: str) -> list[str]:
+    """Patterns of the units of one service, with or without the site's name, or of all that belong to the site."""
+    from hostwright.contract import processes
+
+    units = {"web": f"{site.name}-web@*"} if site.web else {}
+    units |= {process.name: f"{site.name}-{process.name}@*" for process in processes(site)}
+    units |= {f"timer-{timer.name}": f"{site.name}-timer-{timer.name}.service" for timer in site.timers}
+    if not service:
+        return [*units.values(), f"{site.name}-partitions.service", f"hostwright-{site.name}-*.service"]
+    known = units.get(service) or units.get(service.removeprefix(f"{site.name}-"))
+    if not known:
+        raise BadInput(f"--process: the site has no service {service!r}", f"It has {', '.join(units) or 'none'}.")
+    return [known]
+
+
 @task(
     help={
         "follow": "go on until interrupted",
-        "process": "one service, such as web, worker-default or beat",
+        "process": "one service, such as web, worker-default, beat or timer-NAME",
         "lines": "how many of each host's last lines",
     }
 )
 def logs(
-    c: Any, inventory: str = "", limit: str = "", follow: bool = False, process: str = "*", lines: int = 50
+    c: Any, inventory: str = "", limit: str = "", follow: bool = False, process: str = "", lines: int = 50
 ) -> None:
     """Show what the site's services say, on all hosts."""
     import threading
@@ -303,24 +323,27 @@ def logs(
     from hostwright import remote
 
     found, hosts = _fleet.read(inventory, limit)
-    if not re.fullmatch(r"[a-z0-9*-]+", process):
-        raise BadInput(f"--process: {process!r} is no name of a service", "fab status lists them.")
-    unit = f"{found.site.name}-{process}@*" if process != "*" else f"{found.site.name}-*"
-    engine = f"hostwright-{found.site.name}-*"
-    command = f"journalctl --no-pager -q -o short-iso -n {int(lines)} -u '{unit}'"
-    command += (f" -u '{engine}'" if process == "*" else "") + (" -f" if follow else "")
+    command = ["journalctl", "--no-pager", "-q", "-o", "short-iso", "-n", str(int(lines)), *(["-f"] if follow else [])]
+    command += [f"--unit={unit}" for unit in _units(found.site, process)]
     prefix = len(hosts) > 1
     # sys.stdout does not say when its reader is gone, and then there is nothing to follow for.
     out = open(1, "w", closefd=False, errors="replace")  # noqa: SIM115  # A `with` would flush once more.
 
     def show(host: Any) -> None:
-        channel = host.channel(command)
+        channel = host.channel(shlex.join(command))
         pending = b""
         while block := channel.recv(65536):
             *whole, pending = (pending + block).split(b"\n")
             for line in whole:
                 text = remote.printable(line.decode(errors="replace"))
                 print(f"{host.name:<12} {text}" if prefix else text, file=out, flush=True)
+        complaint = b"".join(iter(lambda: channel.recv_stderr(65536), b"")).decode(errors="replace").strip()
+        status = channel.recv_exit_status()
+        if status == -1:
+            raise remote.Unreachable(f"{host.name}: the connection was lost")
+        if status:
+            said = remote.printable(complaint)[-500:] or f"it ended with status {status}"
+            raise HostwrightError(f"{host.name}: journalctl: {said}")
 
     ended: SimpleQueue[tuple[str, BaseException | None]] = SimpleQueue()
 

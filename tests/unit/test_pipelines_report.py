@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from hostwright import config, summary
+from hostwright import config, events, summary
 from hostwright.errors import Busy
 from hostwright.inventory import Inventory
 from hostwright.release import drive
@@ -146,6 +146,15 @@ def rollback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deploy:
         site.rollback.body(None, yes=True, **options)
 
     return call
+
+
+def test_a_log_that_can_not_be_written_takes_nothing_from_the_report(
+    rollback: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    monkeypatch.setattr(events, "log_path", lambda *_: tmp_path / "full")
+    rollback(junit=str(tmp_path / "run.xml"))
+    assert cases((tmp_path / "run.xml").read_text()) == [("shop", "rollback", "", "")]
 
 
 def test_the_tasks_write_both(rollback: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,13 @@ import os
 import pty
 import socket
 import struct
+import subprocess
 import sys
 import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +27,7 @@ from hostwright import remote, terminal
 from hostwright.errors import HostwrightError
 from tests.unit import ssh
 
+ROOT = Path(__file__).resolve().parents[2]
 REQUEST = {"verb": "exec", "manage": ["shell"]}
 LOST = "web1: the connection was lost; it may still be under way there"
 
@@ -274,3 +277,27 @@ def test_a_connection_that_is_lost_without_a_terminal() -> None:
     with ssh.served(command) as (transport, _), pytest.raises(remote.Unreachable) as caught:
         terminal.copy(reached(transport), REQUEST, None, output)
     assert (output.getvalue(), caught.value.message) == (b"rows", LOST)
+
+
+def test_input_that_stays_open_holds_nothing_up_at_the_end() -> None:
+    """Python would end with an abort where a thread that reads still had the lock of a buffer."""
+    program = """
+import sys
+from types import SimpleNamespace
+from hostwright import terminal
+from tests.unit.test_terminal import REQUEST, Channel
+
+channel = Channel(3)
+channel.recv_stderr = lambda size: b""
+channel.far.sendall(b"\\x1e\\nrows")
+channel.far.shutdown(1)
+host = SimpleNamespace(name="web1", call=lambda request: SimpleNamespace(channel=channel))
+sys.exit(terminal.attach(host, REQUEST))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.wait(30) == 3
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert (process.stdout.read(), process.stderr.read()) == (b"rows", b"")

@@ -20,7 +20,7 @@ from hostwright.errors import BadInput, Busy, HostwrightError
 from hostwright.events import Reporter
 from hostwright.inventory import Inventory
 from hostwright.release import drive, source
-from hostwright.tasks import _fleet, _streams, db, site
+from hostwright.tasks import _fleet, _streams, db, maintenance, site
 from hostwright.tasks._task import task
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -357,6 +357,21 @@ def test_a_rollback_takes_all_hosts_to_one_release(
 # --- logs
 
 
+SHOP = Inventory(
+    config.load(
+        {
+            "name": "shop",
+            "source": {"git": "."},
+            "web": {"wsgi": "shop.wsgi"},
+            "celery": {"app": "shop"},
+            "timers": [{"name": "sweep", "command": ["true"], "calendar": "daily"}],
+        }
+    ),
+    {},
+    {},
+)
+
+
 class Journal:
     """A host whose services say something without end, or that can't be reached."""
 
@@ -370,6 +385,12 @@ class Journal:
 
     def recv(self, size: int) -> bytes:
         return b"" if self.error is None and self.name == "web1" else b"line\n"
+
+    def recv_stderr(self, size: int) -> bytes:
+        return b""
+
+    def recv_exit_status(self) -> int:
+        return 0
 
 
 @pytest.mark.parametrize(
@@ -386,6 +407,85 @@ def test_logs_of_a_host_that_fails(
     with pytest.raises(kind) as caught:
         site.logs.body(None)
     assert str(getattr(caught.value, "message", caught.value)) == message
+
+
+@pytest.mark.parametrize(
+    ("status", "complaint", "message"),
+    [
+        (-1, "", "web1: the connection was lost"),
+        (1, "No journal files were opened\x1b", "web1: journalctl: No journal files were opened\ufffd"),
+        (1, "", "web1: journalctl: it ended with status 1"),
+    ],
+)
+def test_logs_that_end_otherwise_than_they_should(
+    fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch, status: int, complaint: str, message: str
+) -> None:
+    said = iter([complaint.encode()])
+    journal = Journal("web1")
+    monkeypatch.setattr(journal, "recv_stderr", lambda size: next(said, b""))
+    monkeypatch.setattr(journal, "recv_exit_status", lambda: status)
+    monkeypatch.setattr(_fleet, "read", lambda inventory, limit: (SHOP, ["web1"]))
+    monkeypatch.setattr(_fleet, "remotes", lambda found, hosts: [journal])
+    with pytest.raises(Exit) as caught:
+        site.logs.body(None, follow=True)
+    assert (caught.value.code, caught.value.message) == (1, f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("service", "units"),
+    [
+        ("web", ["shop-web@*"]),
+        ("shop-web", ["shop-web@*"]),
+        ("worker-default", ["shop-worker-default@*"]),
+        ("timer-sweep", ["shop-timer-sweep.service"]),
+        (
+            "",
+            [
+                "shop-web@*",
+                "shop-worker-default@*",
+                "shop-timer-sweep.service",
+                "shop-partitions.service",
+                "hostwright-shop-*.service",
+            ],
+        ),
+    ],
+)
+def test_the_units_of_a_service(service: str, units: list[str]) -> None:
+    assert site._units(SHOP.site, service) == units
+
+
+def test_a_service_that_the_site_does_not_have() -> None:
+    with pytest.raises(BadInput) as caught:
+        site._units(SHOP.site, "wrker")
+    assert (caught.value.message, caught.value.hint) == (
+        "--process: the site has no service 'wrker'",
+        "It has web, worker-default, timer-sweep.",
+    )
+
+
+# --- one host of several that does not answer
+
+
+def test_releases_of_the_hosts_that_answer(fleet: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"release": "r2", "current": True, "previous": False, "created": 1, "ref": "v2", "commit": "", "owner": "me"}
+    fleet["web1"] = HostwrightError("web1: no")
+    fleet["web2"] = {"releases": [row]}
+    for json_lines in (True, False):
+        with pytest.raises(Exit) as caught:
+            site.releases.body(None, json=json_lines)
+        assert (caught.value.code, caught.value.message) == (1, "error: web1: no")
+        assert "r2" in capsys.readouterr().out
+
+
+def test_the_maintenance_page_of_the_hosts_that_answer(
+    fleet: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet["web1"] = HostwrightError("web1: no")
+    fleet["web2"] = {"maintenance": True}
+    with pytest.raises(Exit) as caught:
+        maintenance.on.body(None)
+    assert (caught.value.code, caught.value.message) == (1, "error: web1: no")
+    assert capsys.readouterr().out == "maintenance is on on web2\n"
 
 
 def test_logs_end_with_their_reader(
@@ -593,6 +693,7 @@ def test_a_quote_that_is_not_closed() -> None:
         ("", "no/such/x.dump", "there is no directory"),
         ("x.dump", "x.dump", "is there already"),
         ("x.dump.part", "x.dump", "another dump is written"),
+        ("", "x" * 300, "can't be written: File name too long"),
     ],
 )
 def test_where_a_dump_can_not_go(tmp_path: Path, there: str, to: str, message: str) -> None:

@@ -283,8 +283,10 @@ def test_a_certificate_that_does_not_fit_its_key_is_put_back(host: Fleet, home: 
         assert look.file("/etc/ssl/certs/hostwright-blog.pem").content_string == pair[0]
     look.check_output("nginx -t")
     roles(host, home, {"nginx": {"nginx_sites": [SITE]}})
-    served = "openssl s_client -connect 127.0.0.1:8443 </dev/null 2>/dev/null | openssl x509 -noout -subject"
-    assert look.check_output(served).endswith("CN = blog.example.com")
+    own = "/etc/ssl/certs/hostwright-blog.self-signed.pem"
+    served = f"openssl s_client -connect 127.0.0.1:8443 -CAfile {own} -verify_return_error </dev/null -verify_hostname"
+    assert look.run(f"{served} blog.example.com").rc == 0
+    assert look.run(f"{served} another.example.com").rc != 0
     assert not look.file("/etc/ssl/private/hostwright-blog.key").exists
     # Nobody needs its ports any more, which the firewall would name.
     roles(host, home, {"nginx": {}})

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hostwright.errors import HostwrightError
 from hostwright.lab import machine, plan
-from tests.hosts.conftest import sample
+from tests.hosts.conftest import eventually, sample
 from tests.hosts.faults import version
 from tests.hosts.labs import Fleet
 
@@ -107,6 +109,17 @@ def take_faults_away(fleet: Fleet) -> None:
             machine.start(host)
             fleet.says(host.name, "rm -rf /run/faults /mnt/faults/fill.*")
     fleet.on("db1", "systemctl", "restart", "postgresql", "redis-server")
+    for host in fleet.hosts:
+        eventually(f"sshd of {host.name}", partial(_answers, host.address), seconds=60)
+
+
+def _answers(address: str) -> bool:
+    """Whether sshd does. After a boot the network may still look for the host where it was."""
+    try:
+        with socket.create_connection((address, 22), timeout=5) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
 def down() -> None:

@@ -46,6 +46,7 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
         )
     _check_key(where, spec, table)
     _check_archive(where, spec, strategy, table)
+    _check_overflow(where, spec, strategy, table)
     if spec.subpartition:
         _check_subpartition(where, spec, strategy, table)
     if table.kind == "partitioned":
@@ -167,6 +168,16 @@ def _check_archive(where: str, spec: PartitionSpec, strategy: Strategy, table: T
             f"{where}: archive.place: inside: PostgreSQL has no {strategy} table with a child on another server and"
             f" {', '.join(in_the_way)}",
             "Use place: beside.",
+        )
+
+
+def _check_overflow(where: str, spec: PartitionSpec, strategy: Strategy, table: Table) -> None:
+    """A row that leaves the DEFAULT partition is one that is deleted, for a foreign key that points to it."""
+    if strategy == "declarative" and spec.overflow == "default" and table.references:
+        raise BadInput(
+            f"{where}: overflow: default: foreign keys point to it: {', '.join(map(str, table.references))}",
+            "Rows that move to a new child would be deleted for them, and what points to those with them;"
+            " use overflow: error.",
         )
 
 

@@ -54,6 +54,7 @@ SINCE: Mapping[str, int] = {
     "publications": 10,
     "declarative": 11,
     "generated columns": 12,
+    "foreign keys to partitioned tables": 12,
     "publications of partitioned tables": 13,
     "DETACH CONCURRENTLY": plan.CONCURRENTLY_FROM,
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import re
 
 import psycopg2
 import pytest
 
-from hostwright.errors import HostwrightError
+from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import catalog, load
 from tests.postgres import servers
 from tests.postgres.conftest import UTC, Database, spec
@@ -116,3 +117,30 @@ def test_a_list_gives_up_the_rows_of_a_new_value(events: Database) -> None:
     assert events.counts() == {"events_default": 1, "events_new": 1, "events_old": 50}
     (problem,) = events.problems(second)
     assert problem == "1 rows are in events_default, from newer to newer: no child is for them"
+
+
+@pytest.mark.parametrize("how", ["apply", "maintain"])
+def test_what_points_to_a_row_is_not_deleted_with_it(events: Database, how: str) -> None:
+    """A row that moves out of the DEFAULT partition is deleted for foreign keys, which the table has got since."""
+    events.server.needs("foreign keys to partitioned tables")
+    wanted = spec(key="id", interval=20, keep=None, overflow="default")
+    events.apply(wanted)
+    events.run("ALTER TABLE events DETACH PARTITION events_p80; DROP TABLE events_p80")
+    events.run("INSERT INTO events (id) VALUES (85)")
+    events.run("CREATE TABLE notes (event bigint REFERENCES events ON DELETE CASCADE); INSERT INTO notes VALUES (85)")
+    with pytest.raises(BadInput, match=r"overflow: default: foreign keys point to it: public.notes \(notes_event_fkey"):
+        events.plan(wanted)
+    said = "rows of .*events_default belong in .*events_p80, and foreign keys point to .*events"
+    if how == "apply":
+        with pytest.raises(HostwrightError, match=said):
+            events.apply(spec(key="id", interval=20, keep=None))
+    else:
+        events.maintain()
+        assert re.match(said, events.one("SELECT problem FROM hostwright.health"))
+    assert events.run("SELECT event FROM notes") == [(85,)]
+    events.run("DELETE FROM events WHERE id = 85")
+    assert events.apply(spec(key="id", interval=20, keep=None)) == [
+        "make events_p80",
+        "remove events_default, if it is empty",
+    ]
+    assert events.plan(spec(key="id", interval=20, keep=None)) == []

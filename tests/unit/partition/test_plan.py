@@ -365,6 +365,13 @@ def test_foreign_keys_that_hold_the_partition_key_stay() -> None:
             {"archive": {"server": "a", "name": "b", "user": "c", "password": "d"}},
             "archive: foreign keys point to it",
         ),
+        ({}, {}, {"overflow": "default"}, "overflow: default: foreign keys point to it"),
+        (
+            {},
+            {"kind": "partitioned", "partition_key": ("r", ("created_at",))},
+            {"overflow": "default"},
+            "overflow: default: foreign keys point to it",
+        ),
     ],
 )
 def test_foreign_keys_that_can_not_stay(

@@ -123,6 +123,7 @@ class Table:
     oldest: Bound | None = None
     """The smallest value of the key, where it is needed and found by an index."""
     newest: Bound | None = None
+    """The largest; of a divided table, of the rows before the end of its last child."""
     overflowing: Bound | None = None
     """The smallest value of the key in the DEFAULT partition of a range."""
     stamp: str = ""
@@ -255,14 +256,16 @@ def _rows(connection: Any, spec: PartitionSpec, version: float) -> _Found | None
             type_ = next((column[1] for column in columns if column[0] == spec.key), "")
             oldest, newest = (None, None)
             if indexed and ((kind == "r" and type_ in TIMES) or type_ in INTEGERS):
+                uppers: list[Any] = [bound_of(row[4], type_) for row in tables if not row[0] and _is_ranged(row[2])]
+                end = None if None in uppers else max(uppers, default=None)
                 oldest, newest = rows(
-                    "catalog_range", schema=spec.schema_name, table=spec.table_name, times=type_ in TIMES
+                    "catalog_range", schema=spec.schema_name, table=spec.table_name, times=type_ in TIMES, end=end
                 )[0]
             overflow = next((row[1] for row in tables if row[2] == "DEFAULT"), None)
             overflowing = None
             if overflow and type_ in (*INTEGERS, *TIMES):
                 (overflowing, _), *_ = rows(
-                    "catalog_range", schema=spec.schema_name, table=overflow, times=type_ in TIMES
+                    "catalog_range", schema=spec.schema_name, table=overflow, times=type_ in TIMES, end=None
                 )
         finally:
             # The order of day and month is the role's own; psycopg2 reads ISO alone.
@@ -289,9 +292,13 @@ def _hot(text: str, type_: str) -> tuple[Bound | None, Bound | None]:
     return bound_of(lower or None, type_), bound_of(upper or None, type_)
 
 
+def _is_ranged(bound: str) -> bool:
+    return bound.startswith(("CHECK", "FOR VALUES FROM"))
+
+
 def _child(row: Sequence[Any], type_: str) -> Child:
     _, name, bound, lower, upper, owner, *shared, rows, size, parts, part_bounds, leaving, frozen, archived, moves = row
-    ranged = bound.startswith(("CHECK", "FOR VALUES FROM"))
+    ranged = _is_ranged(bound)
     return Child(
         name=name,
         lower=bound_of(lower, type_) if ranged else None,

@@ -51,6 +51,25 @@ def test_what_an_older_hostwright_has_left_is_renewed(events: Database, wanted: 
     assert events.maintain() == []
 
 
+@pytest.mark.parametrize("keep", [1, None])
+def test_a_row_far_ahead_of_the_others_moves_nothing(events: Database, wanted: Any, keep: int | None) -> None:
+    ranges = spec(strategy=wanted.strategy, key="id", interval=20, keep=keep, overflow="default")
+    events.apply(ranges)
+    events.maintain()
+    before = events.counts()
+    events.run("INSERT INTO events (id) VALUES (2000)")
+    far = "events_default" if wanted.strategy == "declarative" else "events"
+    assert events.maintain() == []
+    assert events.plan(ranges) == []
+    assert events.counts() == {**before, far: before.get(far, 0) + 1}
+    # Those that come one after the other take the children along, also past the last one of them.
+    events.run("INSERT INTO events (id) SELECT generate_series(51, 250)")
+    assert "public.events: made events_p300" in events.maintain()
+    assert events.plan(ranges) == []
+    assert [child.name for child in catalog.read(events.connection, ranges).children if child.upper == 320]
+    assert events.one("SELECT tableoid::regclass::text FROM events WHERE id = 2000") == far
+
+
 def test_maintenance_that_fails_says_so_and_goes_on_later(events: Database, wanted: Any) -> None:
     events.apply(wanted)
     events.run("CREATE TABLE events_p202607 ()")

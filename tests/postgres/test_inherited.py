@@ -301,6 +301,27 @@ def test_a_table_that_is_renamed(events: Database, strategy: str) -> None:
     assert events.one("SELECT count(*) FROM hostwright.partitioned WHERE failure IS NOT NULL") == 0
 
 
+def test_moving_rows_waits_little_for_what_they_point_to(events: Database) -> None:
+    events.run(
+        "CREATE TABLE kinds (kind varchar(40) PRIMARY KEY); INSERT INTO kinds VALUES ('old');"
+        "ALTER TABLE events ADD FOREIGN KEY (kind) REFERENCES kinds DEFERRABLE INITIALLY DEFERRED"
+    )
+    events.apply(wanted())
+    holder = events.connect()
+    holder.autocommit = False
+    holder.cursor().execute("SELECT FROM kinds FOR UPDATE")
+    ender = threading.Timer(5, holder.close)
+    ender.start()
+    april = NOW.replace(month=4)
+    assert "filed" not in " ".join(events.maintain(april))
+    assert not holder.closed
+    assert "lock timeout" in events.one("SELECT problem FROM hostwright.health")
+    ender.cancel()
+    holder.close()
+    events.run("UPDATE hostwright.partitioned SET failed_at = failed_at - interval '61 s'")
+    assert events.maintain(april) == ["public.events: filed 10 rows"]
+
+
 def test_what_inheritance_cannot_do_is_refused(events: Database) -> None:
     before = events.snapshot()
     with pytest.raises(BadInput, match="strategy: trigger returns no id to an INSERT"):

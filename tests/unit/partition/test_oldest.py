@@ -168,7 +168,7 @@ def queries(node: Any) -> Iterator[str]:
                 text = re.sub(r"^\s*[\w.]+(\[[^\]]*\])?\s*:=", "", value["query"])
                 yield (
                     text
-                    if re.match(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|LOCK)\b", text, re.I)
+                    if re.match(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|LOCK|SET)\b", text, re.I)
                     else f"SELECT {text}"
                 )
             else:

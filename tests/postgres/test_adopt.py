@@ -118,6 +118,7 @@ def test_a_drain_that_is_paused_rests(events: Database) -> None:
     before = events.snapshot()
     assert events.maintain() == []
     assert events.snapshot() == before
+    assert events.one("SELECT problem FROM hostwright.health") is None
     for _ in range(2):
         events.apply(drained())
     assert events.plan(drained()) == []

@@ -307,6 +307,14 @@ def test_a_table_that_is_gone_is_said_and_others_are_looked_after(events: Databa
     ]
 
 
+@pytest.mark.parametrize("method", ["list", "hash"])
+def test_what_has_nothing_to_maintain_is_well(events: Database, method: str) -> None:
+    events.server.needs("declarative")
+    events.apply(spec(key="kind", method=method, adopt="copy", values={"old": ["old"]} if method == "list" else {}))
+    assert events.maintain() == []
+    assert events.run("SELECT worked_at, horizon, problem FROM hostwright.health") == [(None, None, None)]
+
+
 INTERVALS = ["hour", "day", "week", "month", "quarter", "year"]
 # In some of them a midnight did not happen, or happened twice.
 ZONES = [

@@ -25,7 +25,7 @@ from pydantic import (
 
 from hostwright import oncalendar, refusal, tree
 from hostwright.errors import BadInput
-from hostwright.partition.spec import Spec, Whole
+from hostwright.partition.spec import PartitionSpec, Spec, Whole
 
 GROUPS = ("web", "worker", "beat", "db", "broker")
 
@@ -567,6 +567,14 @@ class Site(Model):
         yield (
             "partitions: there twice",
             [f"{p.database or first} {p.schema_name}.{p.table_name}".strip() for p in self.partitions],
+        )
+        yield (
+            "partitions: children of two tables would have one name in archive_schema",
+            [
+                f"{p.database or first} {p.archive_schema}.{p.table_name}".strip()
+                for p in self.partitions
+                if isinstance(p, PartitionSpec) and p.retention == "archive"
+            ],
         )
         yield "two processes or timers would share a unit's name", units
         yield "files: two have the path", [str(PurePosixPath(file.path)) for file in self.files]

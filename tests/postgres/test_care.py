@@ -96,6 +96,27 @@ def test_maintenance_waits_little_for_a_lock(events: Database, wanted: Any) -> N
     assert "lock timeout" in events.one("SELECT failure FROM hostwright.partitioned")
 
 
+@pytest.mark.parametrize("name", ["events_p202604", "events_p202604_pkey"])
+def test_a_name_that_the_archive_has_already_is_said(events: Database, wanted: Any, name: str) -> None:
+    events.apply(wanted)
+    events.run(f"CREATE SCHEMA archive; CREATE TABLE archive.{name} ()")
+    short = wanted.model_copy(update={"keep": 2, "retention": "archive"})
+    said = f"archive.{name} is there already, so that public.events_p202604 can not move to its schema: rename or drop"
+    try:
+        with pytest.raises(HostwrightError, match=said):
+            events.apply(short, SLEPT)
+        assert "events_p202604" in [child.name for child in catalog.read(events.connection, short).children]
+        assert events.one("SELECT leaving::text FROM hostwright.partitioned") is None
+        events.maintain(SLEPT)
+        assert said in events.one("SELECT problem FROM hostwright.health")
+        events.run(f"DROP TABLE archive.{name}")
+        events.apply(short, SLEPT)
+        assert events.plan(short, SLEPT) == []
+        assert events.one("SELECT to_regclass('archive.events_p202604')") is not None
+    finally:
+        events.run("DROP SCHEMA archive CASCADE")
+
+
 def test_two_at_once_are_one(events: Database, wanted: Any) -> None:
     events.apply(wanted)
     other = events.connect()

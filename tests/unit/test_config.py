@@ -230,6 +230,10 @@ def test_a_wrong_key_is_named_by_its_path(changes: dict[str, Any], message: str)
             },
             "site: partitions: there twice: shop public.t",
         ),
+        (
+            {"partitions": [{"table": f"{schema}.t", "key": "k", "retention": "archive"} for schema in ("a", "b")]},
+            "site: partitions: children of two tables would have one name in archive_schema: archive.t",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_by_its_path_and_not_shown(changes: dict[str, Any], message: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import bisect
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hostwright.errors import BadInput
@@ -32,8 +32,8 @@ class Step:
 
     `mode`: in a transaction; `alone`, statement by statement outside of one; `given`, a query whose result are the
     statements that are run so; or `repeat`, a query run in a transaction of its own again and again, until it returns 0
-    (the number of rows that it moved). `cleanup`: the template, told the
-    same, that is run where this step fails.
+    (the number of rows that it moved). `destructive`: it takes rows out of the table, which is asked for. `cleanup`:
+    the template, told the same, that is run where this step fails.
     """
 
     title: str
@@ -52,13 +52,23 @@ def plan(spec: PartitionSpec, table: Table, now: dt.datetime) -> list[Step]:
     if spec.method != "range":
         return steps + _fixed(spec, table, names)
     calendar, current = calendar_of(spec, table, now)
+    copied: list[Child] = []
     if chosen != "declarative" or (spec.adopt == "drain" and table.kind == "plain") or table.kind == "inherited":
         steps += _inherited(spec, chosen, calendar, table, names, current)
     elif table.kind == "plain" and spec.adopt == "copy":
-        steps += _copied(spec, calendar, table, names, current)
+        needed = _needed(spec, calendar, [], _first(spec, calendar, table, current), current)
+        copied = [Child(period.name, period.lower, period.upper) for period in needed]
+        steps += _copied(spec, table, names, copied)
+        copied += _children(_overflow(spec, table, names))
     else:
         steps += _declarative(spec, calendar, table, names, current, now)
-    return [*steps, *_thawed(table, names), *_rights(table, names), *_retention(spec, calendar, table, names, current)]
+    # As it is by then: a child that was just made can be old, TABLE_pmin with all rows from before `keep`.
+    divided = replace(
+        table,
+        kind="partitioned" if chosen == "declarative" else "inherited",
+        children=(*table.children, *copied, *_children(steps)),
+    )
+    return [*steps, *_thawed(table, names), *_rights(table, names), *_retention(spec, calendar, divided, current)]
 
 
 def calendar_of(spec: PartitionSpec, table: Table, now: dt.datetime) -> tuple[Periods, Position]:
@@ -261,17 +271,14 @@ def turned(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> dict[
     }
 
 
-def _copied(
-    spec: PartitionSpec, calendar: Periods, table: Table, names: Mapping[str, Any], current: Position
-) -> list[Step]:
+def _copied(spec: PartitionSpec, table: Table, names: Mapping[str, Any], children: list[Child]) -> list[Step]:
     """All rows are written once more, in one transaction, with the table locked."""
-    made = [*_needed(spec, calendar, [], _first(spec, calendar, table, current), current)]
-    children = {
-        period.name: f"FOR VALUES FROM ({'MINVALUE' if period.lower is None else render.literal(period.lower)})"
-        f" TO ({render.literal(period.upper)})"
-        for period in made
+    bounds = {
+        child.name: f"FOR VALUES FROM ({'MINVALUE' if child.lower is None else render.literal(child.lower)})"
+        f" TO ({render.literal(child.upper)})"
+        for child in children
     }
-    return [_copy(spec, table, names, children), *_proofs(table)]
+    return [_copy(spec, table, names, bounds), *_proofs(table)]
 
 
 def _copy(spec: PartitionSpec, table: Table, names: Mapping[str, Any], children: dict[str, str]) -> Step:
@@ -448,8 +455,13 @@ def _made(
     ]
 
 
-def _children(steps: list[Step]) -> list[Child]:
-    return [Child(s.values["child"], s.values["lower"], s.values["upper"]) for s in steps]
+def _children(steps: Iterable[Step]) -> list[Child]:
+    """Those that `steps` make."""
+    return [
+        Child(s.values["child"], s.values.get("lower"), s.values.get("upper"), bound=s.values.get("bound", ""))
+        for s in steps
+        if s.template in ("make_child", "make_fixed")
+    ]
 
 
 def _needed(
@@ -536,12 +548,11 @@ def _rights(table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
             yield Step(f"owner and grants of {child.name}", "share_rights", {**names, "child": child.name})
 
 
-def _retention(
-    spec: PartitionSpec, calendar: Periods, table: Table, names: Mapping[str, Any], current: Position
-) -> Iterator[Step]:
+def _retention(spec: PartitionSpec, calendar: Periods, table: Table, current: Position) -> Iterator[Step]:
     leaving = table.recorded.get("leaving")
     if leaving:
-        yield Step(f"finish with {leaving['child']}", "finish", names, destructive=leaving["dropped"])
+        names = {"schema": spec.schema_name, "table": spec.table_name}
+        yield Step(f"finish with {leaving['child']}", "finish", names, destructive=True)
     if spec.keep is None:
         return
     cutoff = calendar.bound(calendar.step(current, -spec.keep))
@@ -574,8 +585,8 @@ def taken_out(
         and all(other.bound != "DEFAULT" for other in table.children)
     )
     if not alone:
-        yield Step(title, "retire", fate, destructive=dropped)
+        yield Step(title, "retire", fate, destructive=True)
         return
     yield Step(f"write down that {child.name} goes", "leave", fate)
     yield Step(f"detach {child.name} beside readers and writers", "detach", names, "alone")
-    yield Step(title, "finish", names, destructive=dropped)
+    yield Step(title, "finish", names, destructive=True)

@@ -123,13 +123,21 @@ def _find(spec: Spec, connection: Any) -> _Found:
     )
 
 
-def _run(spec: Spec, connection: Any, steps: list[Step], json: bool, yes: bool, rate: int) -> None:
+def _leaving(spec: Spec, steps: list[Step]) -> list[str]:
+    """What of `steps` takes rows out of the table."""
+    return [f"{spec.table}: {step.title}" for step in steps if step.destructive]
+
+
+def _agree(leaving: list[str], yes: bool) -> None:
+    """Ask before rows leave their tables."""
+    if leaving:
+        console.confirm(f"{'; '.join(leaving)}. These rows leave their table. Go on?", yes)
+
+
+def _run(spec: Spec, connection: Any, steps: list[Step], json: bool, rate: int) -> None:
     """Carry out `steps`, saying what is done as it is done."""
     from hostwright.partition import apply as applying
 
-    destructive = [step.title for step in steps if step.destructive]
-    if destructive:
-        console.confirm(f"{spec.table}: {'; '.join(destructive)}. Go on?", yes)
     shown = 0
 
     def say(**fields: Any) -> None:
@@ -198,14 +206,27 @@ def apply(
         plan(c, inventory=inventory, table=table, dsn=dsn, json=json)
         return
     with _databases(inventory, dsn, table) as databases:
+        agreed = [one for spec, connection in databases for one in _leaving(spec, _find(spec, connection).plan())]
+        _agree(agreed, yes)
+        done: list[str] = []
         for spec, connection in databases:
+            # Planned anew: it can be hours since.
             steps = _find(spec, connection).plan()
             if not steps and not json:
                 print(f"{spec.table}: nothing to do")
             for _ in range(ROUNDS):
                 if not steps:
                     break
-                _run(spec, connection, steps, json, yes, rate)
+                more = [one for one in _leaving(spec, steps) if one not in agreed]
+                try:
+                    _agree(more, yes)
+                except HostwrightError:
+                    raise HostwrightError(
+                        f"nobody has agreed to this: {'; '.join(more)}. Done so far: {'; '.join(done) or 'nothing'}",
+                        "Apply again, with --yes if that is what you want.",
+                    ) from None
+                _run(spec, connection, steps, json, rate)
+                done += [f"{spec.table}: {step.title}" for step in steps]
                 steps = _find(spec, connection).plan()
             if steps:
                 raise HostwrightError(f"{spec.table}: still different after apply: {steps[0].title}")
@@ -224,7 +245,7 @@ def undo(
                 print(f"{spec.table}: nothing to do")
             return
         console.confirm(f"{spec.table}: move all rows back into one table?", yes)
-        _run(spec, connection, steps, json, yes, rate)
+        _run(spec, connection, steps, json, rate)
 
 
 @task(help=OPTIONS)

@@ -146,6 +146,29 @@ def test_copy(events: Database) -> None:
     assert events.one("INSERT INTO events DEFAULT VALUES RETURNING id") == 51
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"adopt": "copy"},
+        {"adopt": "copy", "overflow": "default"},
+        {"adopt": "drain"},
+        {"adopt": "drain", "overflow": "default"},
+        {"strategy": "landing"},
+    ],
+)
+def test_rows_from_before_keep_leave_at_the_end(events: Database, values: dict[str, str]) -> None:
+    if "adopt" in values:
+        events.server.needs("declarative")
+    wanted = spec(keep=3, **values)
+    assert events.apply(wanted)[-1] == "detach events_pmin (before 2025-12-01 00:00:00+00)"
+    assert events.counts() == {
+        **{f"events_p{month}": 10 for month in (202512, 202601, 202602)},
+        "events" if "strategy" in values else "events_p202603": 10,
+    }
+    assert events.counts("events_pmin") == {"events_pmin": 10}
+    assert [title for title in events.apply(wanted) if title != "make events_default"] == []
+
+
 def test_lists_and_hashes(events: Database) -> None:
     events.server.needs("declarative")
     events.run("CREATE TABLE copied AS SELECT * FROM events; ALTER TABLE copied ALTER id SET NOT NULL")

@@ -103,10 +103,36 @@ def test_retention_takes_whole_periods_only(now: str, gone: list[str]) -> None:
     assert [title.split()[1] for title in found if "(before" in title] == gone
 
 
-def test_steps_that_drop_rows_are_marked() -> None:
-    table = divided(child("events_p202501", "2025-01", "2025-02"), *AHEAD)
-    steps = plan.plan(spec(retention="drop", keep=12), table, NOW)
-    assert [step.title for step in steps if step.destructive] == ["drop events_p202501 (before 2025-03-01 00:00:00+00)"]
+@pytest.mark.parametrize("retention", ["detach", "archive", "drop"])
+@pytest.mark.parametrize("version", [13, 15])
+def test_steps_that_take_rows_out_are_marked(retention: str, version: float) -> None:
+    table = dataclasses.replace(divided(child("events_p202501", "2025-01", "2025-02"), *AHEAD), version=version)
+    steps = plan.plan(spec(retention=retention, keep=12), table, NOW)
+    assert [step.title for step in steps if step.destructive] == [
+        f"{retention} events_p202501 (before 2025-03-01 00:00:00+00)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "before", "templates"),
+    [
+        ({"adopt": "copy"}, "adopt_copy", ["leave", "detach", "finish"]),
+        ({"adopt": "copy", "overflow": "default"}, "adopt_copy", ["retire"]),
+        ({"adopt": "drain"}, "turn", ["leave", "detach", "finish"]),
+        ({"strategy": "landing"}, "file", ["retire"]),
+        ({"strategy": "trigger"}, "file", ["retire"]),
+    ],
+)
+def test_rows_from_before_keep_leave_by_the_plan_that_divides_their_table(
+    wanted: dict[str, Any], before: str, templates: list[str]
+) -> None:
+    steps = plan.plan(spec(keep=3, **wanted), plain(oldest=month("2020-01")), NOW)
+    last = [step.template for step in steps][-len(templates) - 1 :]
+    assert last == [before, *templates]
+    assert [step.title for step in steps if step.destructive] == ["detach events_pmin (before 2025-12-01 00:00:00+00)"]
+    # Where none are that old, none leave.
+    young = plan.plan(spec(keep=3, **wanted), plain(oldest=month("2026-02")), NOW)
+    assert young[-1].template == before
 
 
 OVERFLOW = catalog.Child("events_default", bound="DEFAULT")
@@ -138,7 +164,7 @@ def test_a_detach_that_was_cut_off_is_finished_first(dropped: bool) -> None:
         table = divided(*there, *AHEAD)
         table = dataclasses.replace(table, recorded={**table.recorded, "leaving": leaving})
         steps = [step for step in plan.plan(spec(), table, NOW) if step.template != "make_child"]
-        assert [(step.title, step.destructive) for step in steps] == [("finish with events_p202501", dropped)]
+        assert [(step.title, step.destructive) for step in steps] == [("finish with events_p202501", True)]
 
 
 def test_a_default_partition_comes_and_goes() -> None:

@@ -113,6 +113,7 @@ class Table:
     """Columns that a sequence numbers, with that, and without those that are identities."""
     identity: tuple[str, ...] = ()
     in_the_way: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
     """Constraints that are NOT VALID."""
     publications: tuple[str, ...] = ()
@@ -187,6 +188,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
         ),
         identity=tuple(name for name, _, _, identity, _, _ in found.columns if identity),
         in_the_way=named("w"),
+        checks=named("c"),
         unproven=named("n"),
         publications=named("b"),
         children=tuple(sorted((_child(row, type_) for row in found.tables if not row[0]), key=_order)),

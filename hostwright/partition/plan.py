@@ -49,6 +49,8 @@ def plan(spec: PartitionSpec, table: Table, now: dt.datetime) -> list[Step]:
     chosen = strategy.check(spec, table)
     names = {"schema": spec.schema_name, "table": spec.table_name, "key": spec.key, "version": table.version}
     steps = [*_registered(spec, chosen, table, names)]
+    if chosen != "declarative" or spec.adopt != "attach":
+        steps += unbound(spec, table, names)
     if spec.method != "range":
         return steps + _fixed(spec, table, names)
     calendar, current = calendar_of(spec, table, now)
@@ -128,6 +130,13 @@ def _registered(spec: PartitionSpec, chosen: str, table: Table, names: Mapping[s
         wanted |= {"strategy": "landing", "unit": "none"}
     if {name: table.recorded.get(name) for name in wanted} != wanted:
         yield Step("write down the spec", "record", {**names, "record": wanted})
+
+
+def unbound(spec: PartitionSpec, table: Table, names: Mapping[str, Any]) -> Iterator[Step]:
+    """Take back the bound of an attach that was cut off: what takes the place of the table would have it too."""
+    check = strategy.bound_name(spec)
+    if table.kind == "plain" and check in table.checks:
+        yield Step("take back the bound of an attach that was cut off", "adopt_uncheck", {**names, "check": check})
 
 
 def _is_to_drain(spec: PartitionSpec, table: Table) -> bool:
@@ -235,7 +244,7 @@ def _attached(spec: PartitionSpec, table: Table, names: Mapping[str, Any], upper
         "upper": upper,
         # A primary key that holds the partition key stays as it is, and what points to it.
         "index": periods.child_name(spec.table_name, "_pmin_pkey") if len(table.primary_key) < len(primary) else "",
-        "check": periods.child_name(spec.table_name, "_pmin_bound"),
+        "check": strategy.bound_name(spec),
     }
     # The bound comes last, since it is one for new rows too, and making the index can take hours.
     whole = f"make {spec.table_name} partitioned, with what is there as its first child"

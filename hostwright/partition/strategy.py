@@ -25,6 +25,11 @@ def choose(spec: PartitionSpec, version: float) -> Strategy:
     return "declarative" if version >= DECLARATIVE_FROM or spec.method != "range" else "landing"
 
 
+def bound_name(spec: PartitionSpec) -> str:
+    """The CHECK that bounds a table while it is attached as the first child."""
+    return child_name(spec.table_name, "_pmin_bound")
+
+
 def check(spec: PartitionSpec, table: Table) -> Strategy:
     """The strategy for `table`. Raises BadInput for what can't be, with what to do about it."""
     where = f"partitions: {spec.table}"
@@ -54,7 +59,7 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
         return strategy
     _check_references(where, spec, strategy, table)
     check_obstacles(where, table)
-    unproven = [name for name in table.unproven if name != child_name(spec.table_name, "_pmin_bound")]
+    unproven = [name for name in table.unproven if name != bound_name(spec)]
     if unproven and (strategy == "declarative" or table.kind == "plain"):
         raise BadInput(
             f"{where}: never proved: {', '.join(unproven)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hostwright.errors import BadInput
 from hostwright.partition import periods
 from hostwright.partition.catalog import Table
-from hostwright.partition.plan import Step, install, turned
+from hostwright.partition.plan import Step, install, turned, unbound
 from hostwright.partition.spec import PartitionSpec
 from hostwright.partition.strategy import check_archived, check_obstacles, check_rights
 
@@ -28,7 +28,7 @@ def plan(spec: PartitionSpec, table: Table) -> list[Step]:
         if table.references:
             named = ", ".join(map(str, table.references))
             raise BadInput(f"{where}: foreign keys point to it: {named}", "Drop them first.")
-    steps = [*install(table.version, table.stamp)]
+    steps = [*install(table.version, table.stamp), *unbound(spec, table, names)]
     if spec.method != "range":
         values = {
             **turned(spec, table, names),

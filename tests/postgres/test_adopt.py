@@ -169,6 +169,28 @@ def test_rows_from_before_keep_leave_at_the_end(events: Database, values: dict[s
     assert [title for title in events.apply(wanted) if title != "make events_default"] == []
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"adopt": "copy"}, {"adopt": "drain"}, {"strategy": "landing"}, {"method": "hash", "adopt": "copy"}, None],
+)
+@pytest.mark.parametrize("last", ["adopt_check", "adopt_validate"])
+def test_the_bound_of_an_attach_that_was_cut_off_goes_when_another_way_is_taken(
+    events: Database, values: dict[str, str] | None, last: str
+) -> None:
+    events.server.needs("declarative")
+    steps = events.plan(spec())
+    until = [step.template for step in steps].index(last) + 1
+    apply.apply(events.connection, steps[:until], lambda *_: None)
+    if values is None:
+        events.undo(spec())
+    else:
+        wanted = spec(keep=None, **({"key": "id", **values} if "method" in values else values))
+        for _ in range(2):
+            events.apply(wanted)
+        assert events.apply(wanted) == []
+    assert events.run("SELECT conrelid::regclass FROM pg_constraint WHERE conname = 'events_pmin_bound'") == []
+
+
 def test_lists_and_hashes(events: Database) -> None:
     events.server.needs("declarative")
     events.run("CREATE TABLE copied AS SELECT * FROM events; ALTER TABLE copied ALTER id SET NOT NULL")

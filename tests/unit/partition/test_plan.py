@@ -358,6 +358,16 @@ def test_constraints_that_were_never_proved_are_named() -> None:
     assert titles(spec(), plain(unproven=("events_pmin_bound",)))[2:6] == ADOPTED
 
 
+@pytest.mark.parametrize("values", [{"adopt": "copy"}, {"adopt": "drain"}, {"strategy": "landing"}])
+@pytest.mark.parametrize("unproven", [("events_pmin_bound",), ()])
+def test_the_bound_of_an_attach_that_was_cut_off_is_taken_back(values: dict[str, Any], unproven: tuple[str]) -> None:
+    taken_back = "take back the bound of an attach that was cut off"
+    table = plain(checks=("events_pmin_bound",), unproven=unproven)
+    assert titles(spec(**values), table)[2] == taken_back
+    assert taken_back not in titles(spec(), table)
+    assert taken_back in [step.title for step in undo.plan(spec(), dataclasses.replace(table, recorded={"a": 1}))]
+
+
 POINTING = catalog.Reference("public.notes", "notes_event", ("id", "created_at"))
 
 

@@ -122,7 +122,7 @@ class Table:
     indexed: bool = True
     """It has an index that begins with the key."""
     oldest: Bound | None = None
-    """The smallest value of the key, where it is needed and found by an index."""
+    """The smallest value of the key, where it is needed."""
     newest: Bound | None = None
     """The largest; of a divided table, of the rows before the end of its last child."""
     overflowing: Bound | None = None
@@ -155,7 +155,7 @@ def read(connection: Any, spec: PartitionSpec) -> Table:
     found = _rows(connection, spec, version)
     if found is None:
         return Table(version, exists=False)
-    _, kind, owner, may_change, may_not_make, method, keys, indexed, comment = found.table
+    _, kind, owner, may_change, may_not_make, method, keys, _, indexed, comment = found.table
     constraints = found.constraints
     type_ = found.type
     primary_key_name, primary_key = next(
@@ -238,7 +238,7 @@ def _rows(connection: Any, spec: PartitionSpec, version: float) -> _Found | None
             found = rows("catalog_table", schema=spec.schema_name, table=spec.table_name)
             if not found:
                 return None
-            oid, kind, *_, indexed, _ = found[0]
+            oid, kind, *_, readable, indexed, _ = found[0]
             columns = rows("catalog_columns", oid=oid)
             constraints = rows("catalog_constraints", oid=oid)
             tables = rows("catalog_children", oid=oid)
@@ -257,7 +257,9 @@ def _rows(connection: Any, spec: PartitionSpec, version: float) -> _Found | None
                 routed = cursor.fetchone()[0]
             type_ = next((column[1] for column in columns if column[0] == spec.key), "")
             oldest, newest = (None, None)
-            if indexed and ((kind == "r" and type_ in TIMES) or type_ in INTEGERS):
+            # Of times without an index all rows are read, but only until the table is divided.
+            needed = (kind == "r" and type_ in TIMES) or (indexed and type_ in INTEGERS)
+            if readable and needed and spec.method == "range":
                 uppers: list[Any] = [bound_of(row[4], type_) for row in tables if not row[0] and _is_ranged(row[2])]
                 end = None if None in uppers else max(uppers, default=None)
                 oldest, newest = rows(

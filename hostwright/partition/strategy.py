@@ -73,6 +73,9 @@ def check(spec: PartitionSpec, table: Table) -> Strategy:
                 "Use strategy: landing, or ALTER PUBLICATION ... DROP TABLE.",
             )
         _check_unique(where, spec, table)
+        if spec.method == "range" and isinstance(spec.interval, int):
+            # Its largest value is asked for again and again: it is where the table's present is.
+            _check_indexed(where, spec, table)
     if strategy != "declarative" or (spec.adopt == "drain" and spec.method == "range"):
         _check_moving(where, spec, strategy, table)
     return strategy
@@ -220,6 +223,13 @@ def _check_references(where: str, spec: PartitionSpec, strategy: Strategy, table
         )
 
 
+def _check_indexed(where: str, spec: PartitionSpec, table: Table) -> None:
+    if not table.indexed:
+        raise BadInput(
+            f"{where}: no index begins with {spec.key}", "Rows are found by it; add one by a migration (db_index=True)."
+        )
+
+
 def _check_unique(where: str, spec: PartitionSpec, table: Table) -> None:
     stuck = [name for name, columns, _ in table.unique if not {*spec.keys} <= {*columns}]
     if stuck:
@@ -238,10 +248,7 @@ def _check_moving(where: str, spec: PartitionSpec, strategy: Strategy, table: Ta
             f"{where}: generated columns: {', '.join(table.generated)}",
             "Rows with them can't be moved; use strategy: declarative with adopt: attach (PostgreSQL 12).",
         )
-    if not table.indexed:
-        raise BadInput(
-            f"{where}: no index begins with {spec.key}", "Rows are found by it; add one by a migration (db_index=True)."
-        )
+    _check_indexed(where, spec, table)
     numbered = [name for name in (*(name for name, _ in table.serial), *table.identity) if name in table.primary_key]
     if strategy == "trigger" and numbered:
         raise BadInput(

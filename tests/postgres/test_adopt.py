@@ -191,6 +191,17 @@ def test_the_bound_of_an_attach_that_was_cut_off_goes_when_another_way_is_taken(
     assert events.run("SELECT conrelid::regclass FROM pg_constraint WHERE conname = 'events_pmin_bound'") == []
 
 
+@pytest.mark.parametrize("adopt", ["attach", "copy"])
+def test_a_table_without_an_index_of_its_key_is_not_taken_for_empty(events: Database, adopt: str) -> None:
+    events.server.needs("declarative")
+    events.run("DROP INDEX events_created_at; INSERT INTO events (created_at) VALUES ('2026-05-05+00')")
+    events.apply(spec(adopt=adopt, keep=None))
+    assert len(events.counts()) == (1 if adopt == "attach" else 6)
+    events.run("CREATE TABLE numbers (id int PRIMARY KEY, n int NOT NULL)")
+    with pytest.raises(BadInput, match="numbers: no index begins with n"):
+        events.plan(spec(table="numbers", key="n", interval=10, adopt=adopt))
+
+
 def test_lists_and_hashes(events: Database) -> None:
     events.server.needs("declarative")
     events.run("CREATE TABLE copied AS SELECT * FROM events; ALTER TABLE copied ALTER id SET NOT NULL")

@@ -254,15 +254,19 @@ def maintain(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: 
     from hostwright.partition import apply as applying
 
     with _databases(inventory, dsn, table) as databases:
-        for connection in {id(connection): connection for _, connection in databases}.values():
+        # Without --table it is all that the database has, as for the timer.
+        wanted = databases if table else {id(connection): (None, connection) for _, connection in databases}.values()
+        for spec, connection in wanted:
             with applying.alone(connection):
                 pass  # Maintenance rests while somebody else has the lock: that is said, and not taken for its end.
+            one = (spec.schema_name, spec.table_name) if spec else None
             with connection.cursor() as cursor:
-                cursor.execute("SELECT to_regclass('hostwright.partitioned')")
-                if cursor.fetchone()[0] is None:
-                    raise BadInput("nothing is divided in the database", "`fab partition.apply` divides tables.")
+                _check_maintained(cursor, one)
                 while True:
-                    cursor.execute("SELECT hostwright.maintain()")
+                    if one:
+                        cursor.execute("SELECT hostwright.maintain_one(%s, %s)", one)
+                    else:
+                        cursor.execute("SELECT hostwright.maintain()")
                     step = cursor.fetchone()[0]
                     if step is None:
                         break
@@ -270,9 +274,27 @@ def maintain(c: Any, inventory: str = "", table: str = "", dsn: str = "", json: 
                 cursor.execute(
                     "SELECT schema_name, table_name, failure FROM hostwright.partitioned WHERE failure <> ''"
                 )
-                failed = cursor.fetchall()
+                failed = [row for row in cursor.fetchall() if one in (None, row[:2])]
             if failed:
                 raise HostwrightError("\n".join(f"{schema}.{name}: {failure}" for schema, name, failure in failed))
+
+
+def _check_maintained(cursor: Any, one: tuple[str, str] | None) -> None:
+    """Raises BadInput where the database has no maintenance of all its tables, or of the one."""
+    cursor.execute(
+        "SELECT to_regclass('hostwright.partitioned') IS NOT NULL,"
+        " to_regprocedure('hostwright.maintain_one(text, text, timestamptz, int)') IS NOT NULL"
+    )
+    is_there, is_new = cursor.fetchone()
+    if not is_there:
+        raise BadInput("nothing is divided in the database", "`fab partition.apply` divides tables.")
+    if not one:
+        return
+    if not is_new:
+        raise BadInput("the functions in the database are of an older Hostwright", "`fab partition.apply` renews them.")
+    cursor.execute("SELECT count(*) FROM hostwright.partitioned WHERE (schema_name, table_name) = (%s, %s)", one)
+    if not cursor.fetchone()[0]:
+        raise BadInput(f"{'.'.join(one)}: it is not divided", "`fab partition.apply` divides it.")
 
 
 @task(help={**OPTIONS, "quick": "don't read the rows"})

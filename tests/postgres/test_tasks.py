@@ -12,7 +12,7 @@ import pytest
 
 from hostwright.errors import HostwrightError
 from hostwright.partition import apply
-from tests.postgres.conftest import Database
+from tests.postgres.conftest import Database, spec
 
 
 def test_a_table_s_whole_life(fab: Any, events: Database, tmp_path: Path) -> None:
@@ -131,6 +131,30 @@ def test_maintenance_that_fails_is_seen(fab: Any, events: Database) -> None:
     assert (status, len(printed.splitlines())) == (0, 9)
     assert events.one("SELECT max(horizon) FROM hostwright.health") > last
     assert "! " not in fab("status")[0]
+
+
+def test_maintenance_of_one_table(fab: Any, events: Database) -> None:
+    events.run("CREATE TABLE log (LIKE events INCLUDING ALL)")
+    events.apply(spec(table="log", keep=None, adopt="drain"))
+    assert fab("maintain", table="events") == (
+        "error: public.events: it is not divided\n  `fab partition.apply` divides it.",
+        2,
+    )
+    assert fab("apply")[1] == 0
+    events.run("UPDATE hostwright.partitioned SET premake = 12")
+    printed, status = fab("maintain", table="events")
+    assert (status, {line.split(":")[0] for line in printed.splitlines()}) == (0, {"public.events"})
+    assert events.one("SELECT failure FROM hostwright.partitioned WHERE table_name = 'log'") is None
+    events.run(
+        "UPDATE hostwright.partitioned SET failed_at = now(), failure = 'the disk is full' WHERE table_name = 'log'"
+    )
+    assert fab("maintain", table="events") == ("", 0)
+    assert fab("maintain") == ("error: public.log: the disk is full", 1)
+    events.run("DROP FUNCTION hostwright.maintain_one(text, text, timestamptz, int)")
+    assert fab("maintain", table="events") == (
+        "error: the functions in the database are of an older Hostwright\n  `fab partition.apply` renews them.",
+        2,
+    )
 
 
 def test_what_is_wrong_is_said_in_one_message(fab: Any, events: Database) -> None:

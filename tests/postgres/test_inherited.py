@@ -199,8 +199,8 @@ def test_retention_in_the_database(events: Database, strategy: str) -> None:
 
 def test_retention_to_another_schema(events: Database, strategy: str) -> None:
     archived = wanted(strategy, keep=2, retention="archive", archive_schema="Old rows")
-    events.apply(archived)
-    assert events.apply(archived) == ["archive events_pmin (before 2026-01-01 00:00:00+00)"]
+    assert events.apply(archived)[-1] == "archive events_pmin (before 2026-01-01 00:00:00+00)"
+    assert events.apply(archived) == []
     assert events.one('SELECT count(*) FROM "Old rows".events_pmin') == 20
     assert events.one("SELECT count(*) FROM events") == 30
     assert events.maintain(dt.datetime(2026, 4, 2, tzinfo=UTC))[-1] == "public.events: archived events_p202601"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hostwright.errors import BadInput
 from tests.postgres.conftest import EVENTS, NOW, Database, spec
 
 ROWS = "SELECT id, extract(epoch FROM created_at)::text, kind FROM events ORDER BY id"
@@ -103,6 +104,16 @@ def test_a_replica_identity_that_children_would_not_have(events: Database) -> No
     events.run("ALTER TABLE events REPLICA IDENTITY FULL")
     assert events.plan(spec(strategy="landing")) != []
     events.run("CREATE PUBLICATION feed FOR TABLE events")
-    with pytest.raises(Exception, match="its REPLICA IDENTITY, in a publication, would not do what it does"):
+    message = "its REPLICA IDENTITY, in a publication, would not do what it does"
+    with pytest.raises(BadInput, match=message):
         events.plan(spec(strategy="landing"))
     events.run("DROP PUBLICATION feed")
+    admin = events.server.connect(events.name)
+    with contextlib.closing(admin), admin.cursor() as cursor:
+        for of in ("ALL TABLES", "TABLES IN SCHEMA public")[: 1 if events.major < 15 else 2]:
+            cursor.execute(f"CREATE PUBLICATION feed FOR {of}")
+            try:
+                with pytest.raises(BadInput, match=message):
+                    events.plan(spec(strategy="landing"))
+            finally:
+                cursor.execute("DROP PUBLICATION feed")

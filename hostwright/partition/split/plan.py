@@ -135,7 +135,7 @@ def _whole(split: Split) -> Iterator[Step]:
     names = split.names
     narrow, wide = split.relations[names.narrow], split.relations[names.wide]
     columns = [column for column, _ in _both(split)]
-    numbered = {column.name: column for column in wide.columns if column.identity}
+    numbered = [column.name for column in wide.columns if column.identity]
     apart = [c for c in wide.columns if c.name not in (*wide.primary_key, VERSION_COLUMN)]
     kept = [c for c in narrow.columns if c.name != VERSION_COLUMN]
     constraints = [one for one in (*narrow.constraints, *wide.constraints) if one.name != "hostwright_split"]
@@ -170,15 +170,6 @@ def _whole(split: Split) -> Iterator[Step]:
         "foreign_keys": own,
         "pointing": others,
         "serial": {name: sequence for name, sequence in sequences.items() if name not in numbered},
-        "identity": [
-            {
-                "name": column.name,
-                "identity": column.identity,
-                "sequence": column.sequence,
-                "old": child_name(names.table, f"_whole_seq{number}"),
-            }
-            for number, column in enumerate(numbered.values())
-        ],
         "comment": table.comment,
         "known": _known(split, names.narrow, names.wide),
     }

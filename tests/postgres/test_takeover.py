@@ -10,6 +10,7 @@ import pytest
 
 from hostwright.errors import BadInput, HostwrightError
 from hostwright.partition import apply, catalog
+from hostwright.partition.plan import Step
 from tests.postgres.conftest import Database, spec
 
 WAYS = ["attach", "drain", "copy"]
@@ -67,6 +68,27 @@ def test_names_definitions_and_the_comment(events: Database, wanted: Any) -> Non
     assert found.pop("events_pkey") == key
     assert found == {name: text for name, text in before.items() if name not in ("Of kind", "one_each")}
     assert events.one("SELECT obj_description('events'::regclass)") == "What's seen"
+
+
+def test_no_index_is_made_while_a_drained_table_is_locked(events: Database) -> None:
+    events.server.needs("declarative")
+    events.run(
+        "ALTER TABLE events ADD UNIQUE (created_at, kind, id), ADD UNIQUE (id, created_at, payload);"
+        "CREATE UNIQUE INDEX ON events (created_at, id)"
+    )
+    indexes = (
+        "SELECT i.relfilenode FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid"
+        " WHERE x.indrelid = 'events_p202512'::regclass ORDER BY 1"
+    )
+    before: list[Any] = []
+
+    def done(step: Step, seconds: float) -> None:
+        if step.template == "turn_index" and step.values["child"] == "events_p202512":
+            before.extend(events.run(indexes))
+
+    apply.apply(events.connection, events.plan(spec(adopt="drain", keep=None)), done)
+    # All but that of the old primary key.
+    assert events.run(indexes) == before[1:]
 
 
 @pytest.mark.parametrize("kind", ["ALWAYS", "BY DEFAULT"])

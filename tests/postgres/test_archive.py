@@ -205,6 +205,11 @@ def test_rows_of_the_period_that_came_meanwhile(events: Database, wanted: Any, t
 
 
 def test_others_go_on_while_rows_come_back(events: Database, wanted: Any, tmp_path: Path) -> None:
+    events.run(
+        "CREATE TABLE kinds (kind varchar(40) PRIMARY KEY); INSERT INTO kinds VALUES ('old'), ('seen'), ('x');"
+        "ALTER TABLE events ADD FOREIGN KEY (kind) REFERENCES kinds"
+    )
+    events.apply(wanted)
     manifest = archive.write(events.connection, wanted, "events_p202512", tmp_path, drop=True, now=NOW)
     other = events.connect()
     other.cursor().execute("SET lock_timeout = '1s'")
@@ -220,6 +225,7 @@ def test_others_go_on_while_rows_come_back(events: Database, wanted: Any, tmp_pa
                 cursor.execute("UPDATE events SET kind = 'x' WHERE id = 50")
                 cursor.execute("INSERT INTO events (created_at) VALUES ('2026-03-03+00')")
                 cursor.execute("SELECT count(*) FROM events")
+                cursor.execute("INSERT INTO kinds VALUES (clock_timestamp()::text)")
             data: bytes = self.raw.read(size)
             return data
 
@@ -230,3 +236,8 @@ def test_others_go_on_while_rows_come_back(events: Database, wanted: Any, tmp_pa
         archive.read(events.connection, wanted, manifest)
     other.close()
     assert events.counts()["events_p202512"] == 10
+    assert events.one(
+        "SELECT count(*) FROM pg_constraint WHERE conrelid = 'events_p202512'::regclass AND contype = 'f'"
+    )
+    events.apply(wanted)
+    assert events.plan(wanted) == []

@@ -111,6 +111,7 @@ def read(connection: Any, spec: PartitionSpec, manifest: Path) -> Manifest:
             cursor.copy_expert(copy, packed)
             if cursor.rowcount != found.rows:
                 raise HostwrightError(f"{found.child} has {cursor.rowcount} rows, and the manifest says {found.rows}")
+            apply.insist(cursor, found.child, render.query("archive/back_keys", **values))
             apply.insist(cursor, found.child, render.query("archive/attach", **values))
     return found
 

@@ -77,5 +77,6 @@ def _copy(
         if stream.digest(cursor, here, columns, "text") != stream.digest(cursor, there, columns, "text"):
             raise HostwrightError(f"{spec.table}: {one.name} did not come back as it was")
         rows = cursor.rowcount
+        apply.insist(cursor, one.name, render.query("archive/back_keys", **values))
         apply.insist(cursor, one.name, render.query("archive/near_swap", **values))
     done(f"copy and compare {rows:,} rows", time.monotonic() - started)

@@ -118,6 +118,7 @@ def bring_back(
                     raise HostwrightError(f"{spec.table}: {child} did not come back as it was sent")
                 done(f"copy and compare {sent[0]:,} rows", time.monotonic() - started)
                 started = time.monotonic()
+                apply.insist(writing, child, render.query("archive/back_keys", **values))
                 values |= _view(writing, spec, table, [old for old in past if old != one and not old.is_inside])
                 apply.insist(writing, child, render.query("archive/back_swap", **values))
             done(f"put {child} in the place of its foreign table", time.monotonic() - started)

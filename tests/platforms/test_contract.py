@@ -32,7 +32,7 @@ from tests.unit.roles.test_templates import FULL_SITE, PROCESS, RENDERED
 Checker = Callable[[str, str], list[str]]
 
 CHECKED: dict[str, tuple[str, Checker]] = {
-    r"\.(service|socket|timer)\.j2$": ("systemd", beyond_systemd),
+    r"\.(service|socket|timer)\.j2$|/online\.conf\.j2$": ("systemd", beyond_systemd),
     r"^journald\.conf\.j2$": ("systemd", beyond_systemd),
     r"^nginx/(.*\.conf|certificate)\.j2$": ("nginx", beyond_nginx),
     r"^postgresql/.*\.conf\.j2$": ("postgresql", beyond_postgresql),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import gzip
 import json
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 
 from hostwright.errors import BadInput, HostwrightError
-from hostwright.partition import catalog, load
+from hostwright.partition import apply, catalog, load, plan
 from hostwright.partition.archive import file as archive
-from tests.postgres.conftest import NOW, Database, spec
+from tests.postgres.conftest import NOW, Database, spec, until_it_waits
 
 
 @pytest.fixture(params=["declarative", "landing"])
@@ -202,6 +203,27 @@ def test_rows_of_the_period_that_came_meanwhile(events: Database, wanted: Any, t
     events.apply(wanted)
     assert events.counts()["events_p202512"] == 11
     assert events.plan(wanted) == []
+
+
+def test_others_go_on_while_a_child_waits_to_be_dropped(events: Database, wanted: Any, tmp_path: Path) -> None:
+    """A lock of the table that its foreign key points to is needed for that, and others have it."""
+    events.run("CREATE TABLE kinds (kind varchar(40) PRIMARY KEY); INSERT INTO kinds VALUES ('old'), ('seen')")
+    events.run("ALTER TABLE events ADD FOREIGN KEY (kind) REFERENCES kinds")
+    events.apply(wanted)
+    steps = plan.taken_out(wanted, catalog.read(events.connection, wanted), catalog.Child("events_p202512"), "detach")
+    apply.apply(events.connection, list(steps), lambda *_: None)
+    reading, writing = events.connect(), events.connect()
+    reading.cursor().execute("BEGIN; SELECT FROM kinds")
+    writing.cursor().execute("SET lock_timeout = '1s'")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        dropped = pool.submit(archive.write, events.connection, wanted, "events_p202512", tmp_path, drop=True, now=NOW)
+        until_it_waits(events, events.connection.get_backend_pid())
+        writing.cursor().execute("INSERT INTO kinds VALUES ('new')")
+        assert not dropped.done()
+        reading.close()
+        dropped.result()
+    writing.close()
+    assert events.one("SELECT to_regclass('events_p202512')") is None
 
 
 def test_others_go_on_while_rows_come_back(events: Database, wanted: Any, tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def write(connection: Any, spec: PartitionSpec, child: str, directory: Path, dro
                     )
                     _keep(raw, data, manifest, found)
                     if drop:
-                        cursor.execute(f"DROP TABLE {name}")
+                        # That locks the tables that its foreign keys point to.
+                        kept = f"{spec.table}: {data} is written, and {child} is not dropped"
+                        apply.insist(cursor, kept, f"DROP TABLE {name}")
             except OSError as error:
                 raise HostwrightError(
                     f"{failed}: {error.strerror}", "Look at the disk, then archive it again."

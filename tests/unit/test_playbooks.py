@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.roles import evaluate
+
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = """\
 all:
@@ -67,7 +69,11 @@ def test_a_process_that_dies_again_and_again_is_seen_after_an_upgrade(tmp_path: 
     """
     script = f"systemctl() {{ {stub} }}; sleep() {{ :; }}; {play['vars']['_upgrade_look']}"
     done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["old.service", "shop-web@b.service"]
+    before = {"stdout_lines": ["old.service loaded failed failed Old"]}
+    known = {"_upgrade_failed": {"stdout_lines": done.stdout.splitlines()}, "_upgrade_failed_before": before}
+    assert evaluate(play["vars"]["_upgrade_new"], known) == ["shop-web@b.service"]
+    blind = f"systemctl() {{ return 4; }}; {play['vars']['_upgrade_look']}"
+    assert subprocess.run(["sh", "-c", blind], check=False).returncode == 4
 
 
 @pytest.mark.parametrize("arguments", [[], ["--tags", "apt"], ["--check"]])

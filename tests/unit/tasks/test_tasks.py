@@ -409,6 +409,16 @@ def test_logs_of_a_host_that_fails(
     assert str(getattr(caught.value, "message", caught.value)) == message
 
 
+def test_logs_of_a_host_that_has_no_such_unit(fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter([b"Failed to add filter for units: No data available\n"])
+    journal = Journal("web1")
+    monkeypatch.setattr(journal, "recv_stderr", lambda size: next(said, b""))
+    monkeypatch.setattr(journal, "recv_exit_status", lambda: 1)
+    monkeypatch.setattr(_fleet, "read", lambda inventory, limit: (SHOP, ["web1"]))
+    monkeypatch.setattr(_fleet, "remotes", lambda found, hosts: [journal])
+    site.logs.body(None, process="worker-default")
+
+
 @pytest.mark.parametrize(
     ("status", "complaint", "message"),
     [
@@ -445,7 +455,8 @@ def test_logs_that_end_otherwise_than_they_should(
                 "shop-worker-default@*",
                 "shop-timer-sweep.service",
                 "shop-partitions.service",
-                "hostwright-shop-*.service",
+                "hostwright-shop-transaction.service",
+                "hostwright-shop-boot.service",
             ],
         ),
     ],

@@ -39,7 +39,8 @@ test-platforms: $(READY) ## Every role against what each release of Debian and U
 
 test-all: $(READY) lint test-unit test-platforms ## Every matrix: all PostgreSQL versions, all Debian releases, faults
 	@HOSTWRIGHT_PG=all $(BIN)/pytest -n auto tests/postgres
-	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest tests/hosts
+	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest -n auto --dist loadfile --ignore=tests/hosts/faults tests/hosts
+	@$(MAKE) --no-print-directory test-faults
 
 test-faults: $(READY) ## A deploy under each fault, and at each of its points: twelve of the 132 cells of docs/faults.md, and the order of writes
 	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest --durations=0 --durations-min=5 tests/hosts/faults

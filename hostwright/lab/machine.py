@@ -58,7 +58,11 @@ def run(argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 600
 
 def prepare() -> plan.Engine:
     """The container engine; installs podman and its companions with apt where that is possible, after saying so."""
-    _need_root()
+    with alone():
+        return _prepare()
+
+
+def _prepare() -> plan.Engine:
     engine = _engine_that_answers()
     if engine and engine.program == "docker":
         return engine
@@ -142,7 +146,7 @@ def up(name: str, layout: str, wanted: str) -> list[plan.Host]:
     plan.layout_name(layout)
     with alone():
         _check_free(name)
-        engine = prepare()
+        engine = _prepare()
         _without_orphans(engine)
         made = image(engine, wanted)
         lab = plan.hosts(str(ROOT), name, layout, _network(engine, name))

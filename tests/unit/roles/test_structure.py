@@ -167,6 +167,21 @@ def test_every_notified_handler_is_there(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", NAMES)
+def test_what_a_run_has_left_unread_is_put_in_force_by_the_next(role: str) -> None:
+    """Every handler that has a service read its files is notified where they are newer than its last reading, too."""
+    handlers = loaded(role, "handlers/main.yml") or []
+    does = {handler["name"]: module(handler)[1] for handler in handlers}
+    wanted = {name: what["state"] for name, what in does.items() if what.get("state") in ("restarted", "reloaded")}
+    looks = {
+        task["notify"]: arguments for _, task in tasks(role) for name, arguments in [module(task)] if "in_force" in name
+    }
+    assert looks.keys() == wanted.keys()
+    for handler, arguments in looks.items():
+        reading = {"restarted": "start", "reloaded": "reload"}[wanted[handler]]
+        assert (arguments["unit"], arguments["read_at"]) == (does[handler]["name"], reading)
+
+
+@pytest.mark.parametrize("role", NAMES)
 def test_what_is_secret_is_not_logged(role: str) -> None:
     for file, task in tasks(role):
         name, arguments = module(task)

@@ -62,6 +62,16 @@ MENDED = {
 """Role -> what undoes that, where site.yml does not, or another role's check needs it."""
 
 
+UNREAD = {
+    "firewall": ("/etc/hostwright-firewall.nft", "Load the rules"),
+    "journald": ("/etc/systemd/journald.conf.d/hostwright.conf", "Restart journald"),
+    "postgresql": ("/etc/postgresql/*/main/conf.d/hostwright.conf", "Restart PostgreSQL"),
+    "redis": ("/etc/redis/redis.conf", "Restart Redis"),
+    "nginx": ("/etc/nginx/conf.d/hostwright-*.conf", "Reload nginx"),
+}
+"""Role -> a file of its service's, and the handler that has it read."""
+
+
 @pytest.fixture(scope="module")
 def host() -> Iterator[Fleet]:
     with fleet("roles", "one") as made:
@@ -104,3 +114,17 @@ def test_a_broken_service_fails(host: Fleet, tmp_path: Path, role: str) -> None:
 def test_the_next_run_repairs_all(host: Fleet, tmp_path: Path) -> None:
     host.provision()
     verify(host, tmp_path, ROLES)
+
+
+def test_what_a_run_has_left_unread_is_put_in_force_by_the_next(host: Fleet) -> None:
+    """As where it was broken off between the file and its handler; the access rules alone need no restart."""
+    host.on_host("sh", "-ec", f"touch {' '.join(path for path, _ in UNREAD.values())}")
+    printed = host.run("ansible-playbook", "playbooks/site.yml")
+    for role, (_, handler) in UNREAD.items():
+        assert f"RUNNING HANDLER [{role} : {handler}]" in printed
+    host.changes_nothing("playbooks/site.yml")
+    host.on_host("sh", "-ec", "touch /etc/postgresql/*/main/pg_hba.conf")
+    printed = host.run("ansible-playbook", "playbooks/site.yml")
+    assert "RUNNING HANDLER [postgresql : Reload PostgreSQL]" in printed
+    assert "Restart PostgreSQL" not in printed
+    host.changes_nothing("playbooks/site.yml")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import grp
 import hashlib
-import json
 import os
 import pwd
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).resolve().parents[2] / "plugins/modules/hostwright_files.py"
+from tests.modules import run_module
 
 
 def run(directory: Path, files: list[dict[str, Any]], dry: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -29,15 +26,7 @@ def run(directory: Path, files: list[dict[str, Any]], dry: bool = False, **argum
         "_ansible_diff": True,
         **arguments,
     }
-    done = subprocess.run(
-        [sys.executable, str(MODULE)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return run_module("hostwright_files", given)
 
 
 def there(directory: Path) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).resolve().parents[2] / "plugins/modules/hostwright_in_force.py"
+from tests.modules import run_module
+
 STARTED = 1_700_000_000
 RELOADED = STARTED + 3600
 SHOWN = {
@@ -35,16 +34,9 @@ def run(directory: Path, files: list[str], read_at: str, shown: dict[str, str] =
     systemctl.write_text(SYSTEMCTL.format(python=sys.executable, shown=shown))
     systemctl.chmod(0o755)
     given = {"unit": "some.service", "files": files, "read_at": read_at}
-    done = subprocess.run(
-        [sys.executable, str(MODULE)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": f"{systemctl.parent}{os.pathsep}{os.environ['PATH']}"},
-    )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PATH", str(systemctl.parent), prepend=os.pathsep)
+        return run_module("hostwright_in_force", given)
 
 
 def written(path: Path, when: float) -> str:

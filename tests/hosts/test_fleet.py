@@ -128,7 +128,7 @@ def test_others_keep_their_files(two: Fleet) -> None:
         "db1": "$(ls -d /etc/postgresql/*/main)/pg_hba.conf",
     }
     two.says("web1", f"echo '# of somebody else' > {others['web1']}")
-    two.says("db1", f"echo '# of somebody else' >> {others['db1']}")
+    two.says("db1", f"echo '# of somebody else' >> {others['db1']}; systemctl reload postgresql")
     two.changes_nothing("playbooks/site.yml", "--tags", "nginx,postgresql")
     for name, path in others.items():
         assert "# of somebody else" in two.says(name, f"cat {path}")

@@ -7,7 +7,7 @@ NEWEST := .venv-newest/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-unit test-platforms test-all test-faults test-ansible-newest lint docs site lock bench-provision bench-deploy bench-partition clean
+.PHONY: help demo demo-down test test-unit test-platforms test-all test-postgres test-hosts test-faults test-ansible-newest lint docs site lock bench-provision bench-deploy bench-partition clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -38,9 +38,14 @@ test-platforms: $(READY) ## Every role against what each release of Debian and U
 	@$(BIN)/pytest -q -n auto tests/platforms
 
 test-all: $(READY) lint test-unit test-platforms ## Every matrix: all PostgreSQL versions, all Debian releases, faults
-	@HOSTWRIGHT_PG=all $(BIN)/pytest -n auto tests/postgres
-	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest -n auto --dist loadfile --ignore=tests/hosts/faults tests/hosts
+	@$(MAKE) --no-print-directory -j2 test-postgres test-hosts
 	@$(MAKE) --no-print-directory test-faults
+
+test-postgres: $(READY) ## Partitions on all PostgreSQL versions, in the time that others leave
+	@HOSTWRIGHT_PG=all nice $(BIN)/pytest -n auto tests/postgres
+
+test-hosts: $(READY) ## All that needs hosts, on all Debian releases, but for the faults
+	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest -n auto --dist loadfile --ignore=tests/hosts/faults tests/hosts
 
 test-faults: $(READY) ## A deploy under each fault, and at each of its points: twelve of the 132 cells of docs/faults.md, and the order of writes
 	@HOSTWRIGHT_HOSTS=all $(BIN)/pytest --durations=0 --durations-min=5 tests/hosts/faults

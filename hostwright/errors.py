@@ -35,11 +35,14 @@ class Busy(HostwrightError):
 
 
 class Failures(HostwrightError):
-    """What failed on one or more hosts: `errors`, by the host's name; not empty."""
+    """What failed on one or more hosts: `errors`, by the host's name; not empty.
+
+    The exit status is theirs where it is the same for all, else 1.
+    """
 
     def __init__(self, errors: Mapping[str, HostwrightError]) -> None:
-        first, *others = errors.values()
+        statuses = {error.exit_status for error in errors.values()}
         hint = next((error.hint for error in errors.values() if error.hint), "")
         super().__init__("\n".join(error.message for error in errors.values()), hint)
         self.errors = errors
-        self.exit_status = 1 if others else first.exit_status
+        self.exit_status = statuses.pop() if len(statuses) == 1 else 1

@@ -22,6 +22,7 @@ import invoke
 import pytest
 
 from hostwright import config
+from hostwright.errors import HostwrightError
 from hostwright.partition import apply, catalog, plan, render, undo, verify
 from hostwright.partition.spec import PartitionSpec
 from hostwright.tasks import _fleet, partition
@@ -130,6 +131,15 @@ SELECT n.nspname || '.' || c.relname, c.relkind::text, c.relowner, c.relacl::tex
        (SELECT array_agg(pg_get_triggerdef(oid) ORDER BY tgname) FROM pg_trigger WHERE tgrelid = c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY 1"""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before there are workers: one installs, and whoever watches can read it. What then is missing, the tests say."""
+    if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
+        try:
+            servers.prepare()
+        except HostwrightError as error:
+            print(error, file=sys.stderr)
 
 
 @pytest.fixture(scope="session", params=servers.wanted(), ids=lambda major: f"pg{major}")

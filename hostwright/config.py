@@ -473,7 +473,7 @@ class Releases(Model):
     migrate_timeout: Seconds = 1800
     """For all migrations of a deploy."""
     dump_before_migrate: bool = False
-    """Dump the databases to /var/lib/hostwright/SITE/dumps, on the host that migrates."""
+    """Dump the database `default` of the settings to /var/lib/hostwright/SITE/dumps, on the host that migrates."""
     build_timeout: Seconds = 900
     """For each of wheels, virtualenv, collectstatic and checks."""
     confirm_timeout: Seconds = 60
